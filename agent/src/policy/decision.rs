@@ -1,0 +1,96 @@
+//! What the policy stage hands on: act or not, and why.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, SweepPolicy};
+use crate::inventory::CgroupId;
+
+/// What asked for a sweep, with the figures that made it ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "trigger")]
+pub enum Fired {
+    /// Creates a second.
+    #[serde(rename_all = "camelCase")]
+    Burst {
+        /// Average over the window.
+        creates_per_second: f64,
+        /// The policy's limit.
+        limit: u64,
+        /// Seconds for which it has held.
+        held_seconds: f64,
+    },
+    /// Files a minute, net.
+    #[serde(rename_all = "camelCase")]
+    Growth {
+        /// Average over the window.
+        files_per_minute: f64,
+        /// The policy's limit.
+        limit: u64,
+        /// Seconds for which it has held.
+        held_seconds: f64,
+    },
+    /// Percent of inodes free.
+    #[serde(rename_all = "camelCase")]
+    NodeInodesFree {
+        /// Now.
+        free_percent: f64,
+        /// The policy's floor.
+        below: f64,
+    },
+    /// Percent of bytes free.
+    #[serde(rename_all = "camelCase")]
+    NodeBytesFree {
+        /// Now.
+        free_percent: f64,
+        /// The policy's floor.
+        below: f64,
+    },
+    /// Cron.
+    Schedule {
+        /// The expression.
+        expression: String,
+    },
+    /// A person or a program asked.
+    ByHand,
+    /// A failed sweep tries again.
+    Retry {
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+}
+
+/// Who says no, in the order in which they are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// 0 built in, 1 node config, 2 namespace, 3 pod, 4 policy, 5 entry limits, 6 breakers, 7 admission.
+    pub level: u8,
+    /// One stable word, a label of metrics: `Conflict`, `CoolDown`, `BreakerOpen`, …
+    pub reason: String,
+    /// A sentence for people: what said no, and what would change its mind.
+    pub message: String,
+}
+
+/// Act or not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Go on, this far.
+    Act(Mode),
+    /// Do not.
+    Refuse(Refusal),
+}
+
+/// One answer of the policy stage about one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Which container.
+    pub container: CgroupId,
+    /// Which policy.
+    pub policy: Arc<SweepPolicy>,
+    /// What asked.
+    pub fired: Fired,
+    /// The answer.
+    pub verdict: Verdict,
+}
