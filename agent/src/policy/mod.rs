@@ -4,9 +4,15 @@
 //! In: containers, counts, free space, policies. Out: [`Decision`]s. Must never: touch a file of a container.
 
 mod decision;
+pub mod junk;
+mod names;
+mod pattern;
 mod spec;
 
 pub use decision::{Decision, Fired, Refusal, Verdict};
+pub use junk::{FileFacts, Judgement, Junk, JunkError};
+pub use names::{NameError, NameGlob};
+pub use pattern::{Pattern, PatternError};
 pub use spec::{
     Action, Breakers, FileType, JunkRule, Metadata, Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings,
     Select, Spec, StopWhen, SweepBreaker, SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
