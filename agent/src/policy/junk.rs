@@ -220,3 +220,6 @@ fn compile_all(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub use junk::{FileFacts, Judgement, Junk, JunkError};
 pub use names::{NameError, NameGlob};
 pub use pattern::{Pattern, PatternError};
 pub use spec::{
-    Action, Breakers, FileType, JunkRule, Metadata, Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings,
-    Select, Spec, StopWhen, SweepBreaker, SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
+    Action, Breakers, Executor, Exhaustion, FileType, JunkRule, LabelExpression, LabelOperator, Metadata, Mode,
+    NodeFree, Pressure, Retries, Rollout, ScanSettings, Select, SerialBy, Spec, StopWhen, SweepBreaker,
+    SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
 };
