@@ -57,13 +57,28 @@ impl Fields {
             if path.is_empty() {
                 return (1, 1);
             }
-            path = &path[..path.rfind(['.', '[']).unwrap_or(0)];
+            path = parent(path);
         }
     }
 
     /// Line and column of a field's name.
     pub fn locate_key(&self, field: &str) -> (u64, u64) {
         self.keys.get(field).copied().unwrap_or_else(|| self.locate(field))
+    }
+
+    /// The mapping that has a key at this place, or is the value that begins there: what lacks a field.
+    pub(super) fn holder_at(&self, line: u64, column: u64) -> String {
+        let key = self.keys.iter().find(|(_, found)| **found == (line, column));
+        key.map_or_else(|| self.at(line, column), |(path, _)| parent(path).to_owned())
+    }
+
+    /// The last field of this name that begins before a place.
+    pub(super) fn earlier(&self, name: &str, line: u64, column: u64) -> Option<String> {
+        let last_name = |path: &str| {
+            path.strip_prefix(parent(path)).map(|rest| rest.trim_start_matches('.')) == Some(name)
+        };
+        let before = self.keys.iter().filter(|(path, found)| **found < (line, column) && last_name(path));
+        before.max_by_key(|(_, found)| **found).map(|(path, _)| path.clone())
     }
 
     /// The innermost field whose name or value begins at this place, or else the last that begins before it.
@@ -79,6 +94,11 @@ impl Fields {
             .map(|(path, _)| path.clone())
             .unwrap_or_default()
     }
+}
+
+/// `a.b` of `a.b.c`, `a` of `a[0]`.
+fn parent(path: &str) -> &str {
+    &path[..path.rfind(['.', '[']).unwrap_or(0)]
 }
 
 fn place(location: Location) -> (u64, u64) {

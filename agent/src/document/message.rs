@@ -8,14 +8,22 @@ use super::{Fault, Fields, suggest};
 pub(super) fn fault(error: &Error, fields: &Fields) -> Fault {
     let place = error.location().filter(|location| *location != Location::UNKNOWN);
     let (line, column) = place.map_or((0, 0), |location| (location.line(), location.column()));
-    let holder = if line > 0 { fields.at(line, column) } else { String::new() };
-    let field = match error {
-        Error::SerdeMissingField { field, .. } if holder.is_empty() => (*field).to_owned(),
-        Error::SerdeMissingField { field, .. } => format!("{holder}.{field}"),
-        Error::MultipleDocuments { .. } => String::new(),
-        _ => holder,
-    };
-    Fault { line, column, field, message: message(error) }
+    let message = message(error);
+    match error {
+        Error::SerdeMissingField { field, .. } => {
+            let holder = fields.holder_at(line, column);
+            let (line, column) = fields.locate(&holder);
+            let field = if holder.is_empty() { (*field).to_owned() } else { format!("{holder}.{field}") };
+            Fault { line, column, field, message }
+        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            let field = fields.earlier(key, line, column).unwrap_or_else(|| key.clone());
+            Fault { line, column, field, message }
+        }
+        Error::MultipleDocuments { .. } => Fault { line, column, field: String::new(), message },
+        _ if line == 0 => Fault { line, column, field: String::new(), message },
+        _ => Fault { line, column, field: fields.at(line, column), message },
+    }
 }
 
 fn message(error: &Error) -> String {

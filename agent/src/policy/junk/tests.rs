@@ -102,7 +102,8 @@ fn a_bad_glob_is_named_with_its_field() {
 #[test]
 fn prefixes_name_their_rule() {
     let junk = Junk::compile(&[rule(&["/tmp/**"]), rule(&["/app/cache/*.part", "/var/x"])], &[]).unwrap();
-    let expected: Vec<(u16, PathBuf)> = vec![(0, "/tmp".into()), (1, "/app/cache".into()), (1, "/var".into())];
+    let expected: Vec<(u16, PathBuf)> =
+        vec![(0, "/tmp".into()), (1, "/app/cache".into()), (1, "/var".into())];
     assert_eq!(junk.literal_prefixes(), expected);
 }
 
