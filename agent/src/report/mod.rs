@@ -5,13 +5,16 @@
 mod record;
 mod state_dir;
 
+#[cfg(test)]
+mod small_disk;
+
 pub mod history;
 pub mod journal;
 pub mod log;
 pub mod metrics;
 
 pub use history::{History, HistoryError, HistoryLimits};
-//pub use journal::{Journal, JournalLimits};
+pub use journal::{Journal, JournalLimits};
 //pub use metrics::Metrics;
 pub use record::{Health, Outcome, Phase, Subject, SweepFigures, SweepRecord};
 pub use state_dir::{StateDirError, StateLock};

@@ -1,42 +1,12 @@
-//! History on a filesystem that is really full: a small tmpfs in a mount namespace of the test's own thread.
+//! History on a filesystem that is really full.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
-
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 
 use super::tests::{ended, record};
 use super::*;
+use crate::report::small_disk::{fill, on_small_disk};
 
 const LIMITS: HistoryLimits = HistoryLimits { max_sweeps: 100_000, max_age: Duration::from_hours(1) };
-
-/// Runs `test` in a folder on a tmpfs of this many MiB that nobody else sees, gone with the thread.
-pub(in crate::report) fn on_small_disk(mebibytes: u32, test: impl FnOnce(&Path) + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: mounting needs root");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_path_buf();
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        let options = format!("size={mebibytes}m");
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
-        test(&path);
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Takes every last block.
-pub(in crate::report) fn fill(folder: &Path) {
-    let mut file = File::create(folder.join("storm")).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-}
 
 fn large(number: usize) -> SweepRecord {
     SweepRecord { notes: vec!["x".repeat(100_000)], ..ended(&format!("01{number:06}")) }
