@@ -54,9 +54,11 @@ pub(super) fn install() -> Result<(), seccompiler::Error> {
 fn filter() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().map(|&call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_openat, vec![without(2, CHANGING)?]);
+    // What debug builds of the standard library ask before they close a handle.
+    rules.insert(libc::SYS_fcntl, vec![equal(1, libc::F_GETFD)?]);
     rules.insert(libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]);
     rules.insert(libc::SYS_mprotect, vec![without(2, libc::PROT_EXEC)?]);
-    rules.insert(libc::SYS_write, vec![to_handle(libc::STDOUT_FILENO)?, to_handle(libc::STDERR_FILENO)?]);
+    rules.insert(libc::SYS_write, vec![equal(0, libc::STDOUT_FILENO)?, equal(0, libc::STDERR_FILENO)?]);
     SeccompFilter::new(
         rules,
         SeccompAction::KillProcess,
@@ -71,8 +73,9 @@ fn without(argument: u8, bits: i32) -> Result<SeccompRule, BackendError> {
     condition(argument, SeccompCmpOp::MaskedEq(u64::from(bits.cast_unsigned())), 0)
 }
 
-fn to_handle(handle: i32) -> Result<SeccompRule, BackendError> {
-    condition(0, SeccompCmpOp::Eq, u64::from(handle.cast_unsigned()))
+/// Allows the call if its argument is `value`.
+fn equal(argument: u8, value: i32) -> Result<SeccompRule, BackendError> {
+    condition(argument, SeccompCmpOp::Eq, u64::from(value.cast_unsigned()))
 }
 
 fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
