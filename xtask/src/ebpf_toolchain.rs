@@ -15,6 +15,8 @@ use crate::command::{cargo, output, run, step, which};
 const TARGET: &str = "bpfel-unknown-none";
 /// agent/build.rs looks for this version in the cache folder.
 const LINKER_VERSION: &str = "0.13.0";
+/// Major versions of LLVM that this version of the linker can be built against.
+const LINKER_LLVM: [&str; 3] = ["21", "22", "23"];
 /// Debian's rustc, and its core library for the target.
 const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 
@@ -92,6 +94,13 @@ fn llvm(rustc: &Path) -> Result<(String, PathBuf)> {
         .lines()
         .find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next())
         .with_context(|| format!("{} does not tell its LLVM version", rustc.display()))?;
+    if !LINKER_LLVM.contains(&major) {
+        bail!(
+            "{} is built on LLVM {major}; bpf-linker {LINKER_VERSION} reads {LINKER_LLVM:?}. On Debian 12, enable \
+             bookworm-security and upgrade rustc-web, or set PODSWEEP_EBPF_RUSTC to a newer rustc",
+            rustc.display()
+        );
+    }
     let sysroot = output(Command::new(rustc).args(["--print", "sysroot"])).unwrap_or_default();
     let debian = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let wanted = format!("libLLVM.so.{major}");
