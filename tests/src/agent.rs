@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 use crate::{cgroup, image, wait};
 
 /// Loading and testing the eBPF programs takes seconds in an unoptimised build on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// A sweep in progress ends with its batch.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
 /// An environment variable that an agent's children inherit: how a test finds what an agent has left behind.

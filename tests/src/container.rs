@@ -23,6 +23,7 @@ use crate::workspace::Workspace;
 
 /// runc takes some hundred milliseconds on an idle machine.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
+const GROWN_OLD: Duration = Duration::from_millis(10_500);
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A container that runs the workload. When it is dropped, nothing of it stays.
@@ -66,7 +67,7 @@ impl Container {
 
     /// Whether its first process is the one that was started.
     pub fn is_running(&self) -> bool {
-        self.process().is_ok_and(|process| lives(process))
+        self.process().is_ok_and(lives)
     }
 
     /// Its cgroup in cgroup2.
@@ -105,6 +106,12 @@ impl Container {
     pub fn storm(&mut self, plan: &Plan, limit: Duration) -> Result<Said> {
         self.order(plan)?;
         self.hear("the storm is over", limit, |said| matches!(said, Said::StormEnded { .. }))
+    }
+
+    /// Waits until every file that exists now, and is not touched again, is older than the 10 s that podsweep never
+    /// goes below. A real wait: nobody can set a file's ctime.
+    pub fn grow_old(&self) {
+        thread::sleep(GROWN_OLD);
     }
 
     /// Waits for something that the workload says (heartbeats excepted).

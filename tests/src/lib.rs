@@ -12,6 +12,7 @@ pub mod demo;
 pub mod http;
 pub mod image;
 pub mod isolation;
+pub mod listing;
 pub mod policies;
 pub mod wait;
 pub mod workload;

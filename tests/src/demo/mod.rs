@@ -2,7 +2,6 @@
 //!
 //! In: nothing but this machine. Out: [`Figures`]. Must never use podsweep's own matching to judge podsweep.
 
-mod listing;
 mod narrator;
 mod oracle;
 mod result;
@@ -16,13 +15,13 @@ use anyhow::{Context as _, Result, bail};
 use podsweep::report::{Phase, SweepRecord};
 use serde_json::json;
 
-use self::listing::Listing;
 use self::narrator::Narrator;
 use self::oracle::{Findings, Known};
 use self::result::{Heartbeats, Percentiles, Scan, Sweep};
 use self::timeline::Timeline;
 use crate::agent::Agent;
 use crate::container::Container;
+use crate::listing::{self, Listing};
 use crate::wait;
 use crate::workload::{Plan, Said};
 
@@ -36,10 +35,10 @@ const FOLDERS: [&str; 3] = ["/tmp", "/app", "/srv"];
 const CALM: Duration = Duration::from_secs(5);
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// The storm takes some seconds on an idle machine, its trickle 24 s.
-const STORM_WITHIN: Duration = Duration::from_secs(240);
+const STORM_WITHIN: Duration = Duration::from_mins(4);
 /// The storm's bulk and the policy's 20 s.
-const DECIDED_WITHIN: Duration = Duration::from_secs(120);
-const SWEPT_WITHIN: Duration = Duration::from_secs(300);
+const DECIDED_WITHIN: Duration = Duration::from_mins(2);
+const SWEPT_WITHIN: Duration = Duration::from_mins(5);
 
 /// Runs the demo. `silent`: say nothing as it happens.
 pub fn run(silent: bool) -> Result<Figures> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::listing::{Listing, Seen};
+use crate::listing::{Listing, Seen};
 use crate::workload::{IMAGE_FILES, Trickled, image_file};
 
 /// The policy's `olderThan`, and the youngest that podsweep ever removes; microseconds.
@@ -83,9 +83,9 @@ fn by_age(earliest: u64, latest: u64, span: Span) -> Fate {
 /// The rules `scratch` and `downloads`, and `never`.
 fn is_named(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let is_scratch = path.starts_with("/tmp/") && !name.ends_with(".lock") && name != ".keep";
-    let is_download =
-        path.strip_prefix("/app/cache/").is_some_and(|rest| !rest.contains('/')) && name.ends_with(".part");
+    let is_scratch = path.starts_with("/tmp/") && name.strip_suffix(".lock").is_none() && name != ".keep";
+    let is_download = path.strip_prefix("/app/cache/").is_some_and(|rest| !rest.contains('/'))
+        && name.strip_suffix(".part").is_some();
     (is_scratch || is_download) && !path.starts_with("/app/data/")
 }
 

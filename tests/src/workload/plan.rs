@@ -38,7 +38,7 @@ impl Plan {
     }
 
     /// The directories to make first.
-    pub(super) fn directories(self) -> Vec<String> {
+    pub(super) fn directories() -> Vec<String> {
         let jobs = (0..Self::JOBS).map(|job| format!("/tmp/job-{job}"));
         jobs.chain(["/tmp/held", "/tmp/linked", "/tmp/live", "/tmp/trickle"].map(String::from)).collect()
     }

@@ -28,7 +28,7 @@ pub fn storm(plan: Plan) -> io::Result<()> {
     let mut storm = Storm::new(plan);
     storm.make_bulk()?;
     storm.make_odd()?;
-    storm.write_to_image_files()?;
+    write_to_image_files()?;
     Said::BulkMade { at: now(), held: storm.held.clone(), touched: storm.touched.clone() }.tell()?;
     storm.trickle()?;
     Said::StormEnded { at: now(), created: storm.created }.tell()?;
@@ -36,6 +36,14 @@ pub fn storm(plan: Plan) -> io::Result<()> {
         sleep(TOUCH_EVERY);
         storm.touch()?;
     }
+}
+
+/// Copies them up: they are then in the writable layer, and still of the image.
+fn write_to_image_files() -> io::Result<()> {
+    for number in 0..IMAGE_FILES {
+        OpenOptions::new().append(true).open(image_file(number))?.write_all(b"changed by the container\n")?;
+    }
+    Ok(())
 }
 
 struct Storm {
@@ -61,7 +69,7 @@ impl Storm {
     }
 
     fn make_bulk(&mut self) -> io::Result<()> {
-        for directory in self.plan.directories() {
+        for directory in Plan::directories() {
             self.make_directory(&directory)?;
         }
         for number in 0..self.plan.bulk {
@@ -139,16 +147,6 @@ impl Storm {
         self.make_file(&format!("/app/cache/entry-{number}.idx"))?;
         self.make_file(&format!("/app/data/record-{number}.part"))?;
         self.make_file(&format!("/srv/keep/invoice-{number}.tmp")).map(drop)
-    }
-
-    fn write_to_image_files(&self) -> io::Result<()> {
-        for number in 0..IMAGE_FILES {
-            OpenOptions::new()
-                .append(true)
-                .open(image_file(number))?
-                .write_all(b"changed by the container\n")?;
-        }
-        Ok(())
     }
 
     /// At the plan's rate: what is due by now is made now, so that a stall is caught up with.

@@ -10,20 +10,20 @@ use anyhow::{Context as _, Result};
 
 /// What a file was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub struct Seen {
     /// Neither directory nor symlink nor anything else.
-    pub(super) is_file: bool,
+    pub is_file: bool,
     /// Names it has.
-    pub(super) links: u64,
+    pub links: u64,
     /// The newest of mtime and ctime, microseconds since 1970.
-    pub(super) stamp: u64,
+    pub stamp: u64,
 }
 
 /// Paths as the container sees them.
-pub(super) type Listing = BTreeMap<String, Seen>;
+pub type Listing = BTreeMap<String, Seen>;
 
 /// Everything but directories below `folders` of the container whose root is `root`.
-pub(super) fn list(root: &Path, folders: &[&str]) -> Result<Listing> {
+pub fn list(root: &Path, folders: &[&str]) -> Result<Listing> {
     let mut listing = Listing::new();
     for folder in folders {
         walk(root, folder, &mut listing).with_context(|| format!("cannot list {folder} in the container"))?;
