@@ -34,9 +34,9 @@ const FOLDERS: [&str; 3] = ["/tmp", "/app", "/srv"];
 /// Heartbeats before the storm and after the sweep: 500 of them, so that p99 is one of five.
 const CALM: Duration = Duration::from_secs(5);
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
-/// The storm takes some seconds on an idle machine, its trickle 24 s.
+/// The storm takes some seconds on an idle machine, its trickle 36 s.
 const STORM_WITHIN: Duration = Duration::from_mins(4);
-/// The storm's bulk and the policy's 20 s.
+/// The policy's 30 s, from the storm's beginning.
 const DECIDED_WITHIN: Duration = Duration::from_mins(2);
 const SWEPT_WITHIN: Duration = Duration::from_mins(5);
 

@@ -9,7 +9,7 @@ use podsweep::report::SweepRecord;
 use super::oracle::Span;
 
 /// The policy's `for`.
-const FOR: u64 = 20_000_000;
+const FOR: u64 = 30_000_000;
 
 /// Of one demo.
 #[derive(Debug)]
@@ -64,4 +64,13 @@ impl Timeline {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_policy_and_the_timeline_agree() {
+        let wanted = format!("for: {}s}}", super::FOR / 1_000_000);
+        assert!(crate::demo::POLICY.contains(&wanted), "policies/demo.yaml does not say {wanted}");
+    }
 }
