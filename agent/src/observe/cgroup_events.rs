@@ -64,17 +64,19 @@ impl CgroupEvents {
     }
 
     fn registered(&mut self) -> Option<&mut AsyncFd<RingBuf<MapData>>> {
-        if let State::Idle(ring) = std::mem::replace(&mut self.0, State::Failed) {
-            match readiness::register(ring) {
-                Ok(ring) => self.0 = State::Registered(ring),
-                Err(error) => {
+        self.0 = match std::mem::replace(&mut self.0, State::Failed) {
+            State::Idle(ring) => readiness::register(ring).map_or_else(
+                |error| {
                     tracing::error!(%error, "cannot wait for cgroup events; the slow rescan goes on");
-                }
-            }
-        }
+                    State::Failed
+                },
+                State::Registered,
+            ),
+            other => other,
+        };
         match &mut self.0 {
             State::Registered(ring) => Some(ring),
-            _ => None,
+            State::Idle(_) | State::Failed => None,
         }
     }
 }
