@@ -171,7 +171,7 @@ impl Inventory {
             }
             None => {
                 self.fresh.push(id, path, now);
-                self.visit(path, changes);
+                self.revisit(id, path, changes);
             }
         }
     }
@@ -183,7 +183,7 @@ impl Inventory {
                 self.book.remove(entry.id, &mut changes);
                 continue;
             }
-            self.visit(&entry.path, &mut changes);
+            self.revisit(entry.id, &entry.path, &mut changes);
             let complete = self.book.get(entry.id).is_some_and(|found| is_complete(found));
             self.fresh.put_back(entry, complete, now);
         }
@@ -200,8 +200,21 @@ impl Inventory {
                 continue;
             }
             let path = &container.cgroup_path;
-            self.visit(path, changes);
+            self.revisit(container.cgroup, path, changes);
             self.fresh.push(container.cgroup, path, now);
+        }
+    }
+
+    // One cgroup and what is below it. No container (any more): then it is part of the unit it lies in, if any.
+    fn revisit(&mut self, id: CgroupId, path: &str, changes: &mut Changes) {
+        if self.visit(path, changes).contains(&id) {
+            return;
+        }
+        if self.book.get(id).is_some() {
+            self.book.remove(id, changes);
+        }
+        if let Some(unit) = self.unit_above(path) {
+            self.book.nest(id, unit, changes);
         }
     }
 
@@ -235,8 +248,8 @@ impl Inventory {
     }
 
     fn survey(&self, start: &str, roots: &HostRoots) -> Survey {
-        let surveyor =
-            Surveyor { hierarchies: &self.cgroups, roots, own: &self.own, units: self.settings.units };
+        let Self { cgroups: hierarchies, book, own, .. } = self;
+        let surveyor = Surveyor { hierarchies, roots, book, own, units: self.settings.units };
         surveyor.survey(start, self.holder(start))
     }
 
@@ -244,8 +257,12 @@ impl Inventory {
         if self.container_above(path).is_some() {
             return Holder::Container;
         }
-        let unit = ancestors(path).any(|above| self.book.at(above).is_some());
-        if unit { Holder::Unit } else { Holder::Nothing }
+        if self.unit_above(path).is_some() { Holder::Unit } else { Holder::Nothing }
+    }
+
+    fn unit_above(&self, path: &str) -> Option<CgroupId> {
+        let above = ancestors(path).find_map(|above| self.book.at(above))?;
+        (above.runtime == Runtime::Unit).then_some(above.cgroup)
     }
 
     // Known by its root, or by its name though there may be no process in it yet.
