@@ -37,6 +37,8 @@ pub(super) struct Book {
     paths: HashMap<String, CgroupId>,
     limit: usize,
     skipped: HashSet<CgroupId>,
+    /// Whether the log says that there are some.
+    warned: bool,
     /// Nested cgroups that were not taken in since the start, over [`MAX_NESTED`].
     pub(super) nested_left_out: u64,
 }
@@ -49,6 +51,7 @@ impl Book {
             paths: HashMap::new(),
             limit,
             skipped: HashSet::new(),
+            warned: false,
             nested_left_out: 0,
         }
     }
@@ -85,7 +88,7 @@ impl Book {
     /// Whether a container with this id may be put; counts it as skipped where not.
     pub(super) fn has_room_for(&mut self, id: CgroupId) -> bool {
         let room = self.containers.contains_key(&id) || self.containers.len() < self.limit;
-        if !room && self.skipped.is_empty() {
+        if !room && !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(limit = self.limit, "more containers than the limit: the rest is not watched");
         }
         if !room && self.skipped.len() < super::tree::MAX_CGROUPS {

@@ -73,12 +73,14 @@ pub(super) struct Surveyor<'a> {
     pub(super) own: &'a str,
     /// Whether units are listed.
     pub(super) units: bool,
+    /// Most cgroups to walk.
+    pub(super) limit: usize,
 }
 
 impl Surveyor<'_> {
     /// Everything at and below `start`, which lies in `holder`.
     pub(super) fn survey(&self, start: &str, holder: Holder) -> Survey {
-        let walk = tree::walk(self.hierarchies, start);
+        let walk = tree::walk(self.hierarchies, start, self.limit);
         let mut found = Survey { cut: walk.cut, ..Survey::default() };
         // Index of the site that holds each cgroup of the walk.
         let mut held_by: Vec<Option<usize>> = Vec::with_capacity(walk.cgroups.len());
@@ -195,7 +197,14 @@ mod tests {
         let hierarchies = Cgroups { unified: home.path().to_path_buf(), v1: BTreeMap::new() };
         let roots = HostRoots::find();
         let book = Book::new(1);
-        let surveyor = Surveyor { hierarchies: &hierarchies, roots: &roots, book: &book, own, units };
+        let surveyor = Surveyor {
+            hierarchies: &hierarchies,
+            roots: &roots,
+            book: &book,
+            own,
+            units,
+            limit: tree::MAX_CGROUPS,
+        };
         let sites = surveyor.survey("/", Holder::Nothing).sites;
         let mut sites: Vec<_> = sites
             .into_iter()

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::super::{CgroupEvent, CgroupId, Inventory, Runtime, Target, still_the_same};
+use super::super::{
+    CgroupEvent, CgroupId, Inventory, Runtime, Target, containers_without_cgroup, still_the_same,
+};
 use super::stage::{Stage, ids, made, settle_until};
 
 fn has_layer(inventory: &Inventory, id: CgroupId) -> bool {
@@ -173,10 +175,36 @@ fn a_first_process_that_ended_is_followed_by_the_next() {
 
 #[test]
 fn an_event_of_another_hierarchy_is_not_taken_for_ours() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     let mut inventory = stage.inventory();
-    let (id, path) = stage.make("/other");
+    let (id, path) = stage.make("/other.service");
+    stage.start_on_host_root(&path);
     assert!(inventory.apply(&made(CgroupId(id.0 + 1), &path)).is_empty());
     assert!(inventory.apply(&made(id, "/podsweep-inventory-never-made")).is_empty());
-    assert_eq!(inventory.loss(), super::super::InventoryLoss::default());
+    assert_eq!(ids(&inventory.apply(&made(id, &path)).added), [id]);
+}
+
+#[test]
+fn before_the_runtime_has_changed_the_root_the_hosts_mounts_are_not_the_containers() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let (id, path) = stage.make(&format!("/docker/{}", "ab".repeat(32)));
+    stage.start_on_host_root(&path);
+    assert_eq!(ids(&inventory.apply(&made(id, &path)).added), [id]);
+    let container = inventory.get(id).unwrap();
+    assert_eq!(container.runtime, Runtime::Docker);
+    assert!(container.layer.is_none() && container.volumes.is_empty() && container.other_mounts.is_empty());
+}
+
+#[test]
+fn a_container_in_the_root_cgroup_is_not_seen_and_counted_for_doctor() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let pid = stage.start_in_overlay("/");
+    while !fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("busybox") {
+        std::thread::yield_now();
+    }
+    inventory.rescan();
+    assert!(inventory.find(&Target::Pid(pid)).is_err());
+    assert!(containers_without_cgroup(&stage.cgroups) >= 1);
 }
