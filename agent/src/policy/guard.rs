@@ -11,7 +11,6 @@ pub struct NodeGuard {
     allow: CompiledLists,
     deny: CompiledLists,
     never: Vec<String>,
-    never_patterns: Vec<Pattern>,
 }
 
 /// A list that cannot be used; loading the configuration says so with its place in the file.
@@ -35,13 +34,12 @@ struct CompiledLists {
 impl NodeGuard {
     /// Compiles the node's lists.
     pub fn new(config: &Config) -> Result<Self, GuardError> {
-        let never_patterns = paths(&config.never, Pattern::anywhere)?;
+        paths(&config.never, Pattern::anywhere)?;
         Ok(Self {
             sweeps: config.sweeps,
             allow: CompiledLists::new(&config.allow)?,
             deny: CompiledLists::new(&config.deny)?,
             never: config.never.clone(),
-            never_patterns,
         })
     }
 
@@ -62,11 +60,6 @@ impl NodeGuard {
     /// Globs of paths that no policy may name; every scan gets them.
     pub fn never(&self) -> &[String] {
         &self.never
-    }
-
-    /// Whether the node's own deny list names this path, as the container sees it.
-    pub fn is_never(&self, path: &[u8]) -> bool {
-        self.never_patterns.iter().any(|pattern| pattern.matches(path))
     }
 }
 

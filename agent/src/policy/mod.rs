@@ -4,6 +4,8 @@
 //! In: containers, counts, free space, policies. Out: [`Decision`]s. Must never: touch a file of a container.
 
 mod decision;
+pub mod explain;
+pub mod files;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod guard;
@@ -20,6 +22,7 @@ pub mod trigger;
 mod validate;
 
 pub use decision::{Decision, Fired, Refusal, Verdict};
+pub use files::{PolicyFolder, load_folder};
 pub use guard::{GuardError, NodeGuard};
 pub use junk::{FileFacts, Judgement, Junk, JunkError};
 pub use limits::EntryLimits;
