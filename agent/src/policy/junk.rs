@@ -128,6 +128,11 @@ impl Junk {
         first_reason.map_or(Judgement::NotNamed, Judgement::Kept)
     }
 
+    /// Whether a rule's paths cover this one: if not, what the file is need not be asked.
+    pub fn covers(&self, kind: VolumeKind, path: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.covers(kind, path))
+    }
+
     /// Whether a deny list names this path.
     pub fn is_never(&self, path: &[u8]) -> bool {
         self.never.iter().any(|pattern| pattern.matches(path))

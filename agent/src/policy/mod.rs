@@ -37,5 +37,5 @@ pub use spec::{
     Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings, Select, SerialBy, Spec, StopWhen, SweepBreaker,
     SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
 };
-pub use trigger::{Held, Totals, Triggers};
+pub use trigger::{Held, Triggers};
 pub use validate::validate;

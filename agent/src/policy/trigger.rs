@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::rate::Rate;
 use super::{Fired, Schedule, ScheduleError, Trigger};
 use crate::kernel::Free;
+use crate::observe::Counts;
 
 /// Creates of a burst are averaged over this.
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,20 +26,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Samples of the last minute: sixty and a few.
 const GROWTH_SPACING: Duration = Duration::from_secs(1);
 
-/// What a container has done since the agent began to count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Names and inodes made.
-    pub creates: u64,
-    /// Names removed.
-    pub removals: u64,
-}
-
 /// The triggers of one policy for one container.
 #[derive(Debug, Clone)]
 pub struct Triggers {
     states: Vec<State>,
-    totals: Totals,
+    /// As of the last tick.
+    counts: Counts,
 }
 
 #[derive(Debug, Clone)]
@@ -83,19 +76,27 @@ impl Triggers {
     /// tick: what was created before is no burst.
     pub fn new(triggers: &[Trigger], wall: &Zoned) -> Result<Self, ScheduleError> {
         let states = triggers.iter().filter_map(|trigger| State::new(trigger, wall).transpose());
-        Ok(Self { states: states.collect::<Result<_, _>>()?, totals: Totals::default() })
+        Ok(Self { states: states.collect::<Result<_, _>>()?, counts: Counts::default() })
     }
 
     /// The figures at `now`. Some, if a condition has held long enough; if several have, the first as the policy
     /// orders them, and the others count as having fired with it.
-    pub fn tick(&mut self, now: Duration, wall: &Zoned, totals: Totals, free: Option<Free>) -> Option<Fired> {
-        if totals.creates < self.totals.creates || totals.removals < self.totals.removals {
+    pub fn tick(
+        &mut self,
+        now: Duration,
+        wall: &Zoned,
+        counts: &Counts,
+        free: Option<Free>,
+    ) -> Option<Fired> {
+        let began_anew =
+            counts.creates() < self.counts.creates() || counts.removals() < self.counts.removals();
+        if began_anew {
             self.states.iter_mut().for_each(State::reset);
         }
-        self.totals = totals;
+        self.counts = *counts;
         let mut first = None;
         for state in &mut self.states {
-            let fired = state.tick(now, wall, totals, free);
+            let fired = state.tick(now, wall, counts, free);
             first = first.or(fired);
         }
         first
@@ -136,15 +137,15 @@ impl State {
         }))
     }
 
-    fn tick(&mut self, now: Duration, wall: &Zoned, totals: Totals, free: Option<Free>) -> Option<Fired> {
+    fn tick(&mut self, now: Duration, wall: &Zoned, counts: &Counts, free: Option<Free>) -> Option<Fired> {
         match self {
-            Self::Burst(rate) => rate.tick(now, signed(totals.creates)).map(|fired| Fired::Burst {
+            Self::Burst(rate) => rate.tick(now, signed(counts.creates())).map(|fired| Fired::Burst {
                 creates_per_second: fired.rate,
                 limit: rate.limit(),
                 held_seconds: fired.held.as_secs_f64(),
             }),
             Self::Growth(rate) => {
-                let net = signed(totals.creates) - signed(totals.removals);
+                let net = signed(counts.creates()) - signed(counts.removals());
                 rate.tick(now, net).map(|fired| Fired::Growth {
                     files_per_minute: fired.rate,
                     limit: rate.limit(),

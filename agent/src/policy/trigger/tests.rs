@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::observe::Kind;
 use crate::policy::NodeFree;
 use crate::units::{Percent, Span};
 
@@ -22,18 +23,22 @@ fn burst(creates_per_second: u64, seconds: u64) -> Trigger {
     Trigger::Burst { creates_per_second, r#for: Span::from_secs(seconds) }
 }
 
-fn creates(creates: u64) -> Totals {
-    Totals { creates, removals: 0 }
+fn counts(creates: u64, removals: u64) -> Counts {
+    [(Kind::Create, creates), (Kind::Unlink, removals)].into_iter().collect()
+}
+
+fn creates(creates: u64) -> Counts {
+    counts(creates, 0)
 }
 
 /// Asks at the given moments until something fires; the total is a function of time (ms).
 fn first_fire(
     triggers: &mut Triggers,
     ticks: impl Iterator<Item = u64>,
-    total: impl Fn(u64) -> Totals,
+    total: impl Fn(u64) -> Counts,
 ) -> Option<(u64, Fired)> {
     ticks
-        .map(|now| (now, triggers.tick(ms(now), &noon(), total(now), None)))
+        .map(|now| (now, triggers.tick(ms(now), &noon(), &total(now), None)))
         .find_map(|(now, fired)| Some((now, fired?)))
 }
 
@@ -131,10 +136,10 @@ fn totals_that_began_anew_are_no_burst_and_no_gap_below_zero() {
 fn growth_is_net() {
     let growth = Trigger::Growth { files_per_minute: 600, r#for: Span::from_secs(60) };
     // 100 creates a second, and as many removals: a busy service that grows by nothing.
-    let even = |now: u64| Totals { creates: now / 10, removals: now / 10 };
+    let even = |now: u64| counts(now / 10, now / 10);
     assert_eq!(first_fire(&mut new(growth.clone()), quarters(300_000), even), None);
     // 20 a second more than it removes: 1200 a minute.
-    let uneven = |now: u64| Totals { creates: now / 10, removals: now / 10 - now / 50 };
+    let uneven = |now: u64| counts(now / 10, now / 10 - now / 50);
     let (at, fired) = first_fire(&mut new(growth), quarters(300_000), uneven).unwrap();
     assert!((60_000..=61_250).contains(&at), "{at}");
     let Fired::Growth { files_per_minute, .. } = fired else { panic!("{fired:?}") };
@@ -146,7 +151,7 @@ fn free_space_fires_on_the_way_down_and_never_from_ignorance() {
     let mut triggers = new(Trigger::NodeInodesFree(NodeFree { below: Percent(15.0) }));
     let mut ask = |inodes: Option<f64>| {
         let free = inodes.map(|inodes_percent| Free { inodes_percent, bytes_percent: 0.0 });
-        triggers.tick(ms(0), &noon(), Totals::default(), free).is_some()
+        triggers.tick(ms(0), &noon(), &Counts::default(), free).is_some()
     };
     assert_eq!(
         [Some(20.0), Some(15.0), Some(14.9), Some(10.0), None, Some(9.0), Some(16.0), Some(14.0)]
@@ -155,13 +160,13 @@ fn free_space_fires_on_the_way_down_and_never_from_ignorance() {
     );
     triggers.rearm(ms(1));
     let free = Some(Free { inodes_percent: 14.0, bytes_percent: 0.0 });
-    assert!(triggers.tick(ms(1), &noon(), Totals::default(), free).is_some());
+    assert!(triggers.tick(ms(1), &noon(), &Counts::default(), free).is_some());
 }
 
 #[test]
 fn a_schedule_fires_once_for_each_occurrence_and_once_for_all_that_were_missed() {
     let mut triggers = Triggers::new(&[Trigger::Schedule("*/30 * * * *".into())], &noon()).unwrap();
-    let mut ask = |text: &str| triggers.tick(ms(0), &wall(text), Totals::default(), None).is_some();
+    let mut ask = |text: &str| triggers.tick(ms(0), &wall(text), &Counts::default(), None).is_some();
     assert!(!ask("2026-06-01T12:29:59.9[UTC]"));
     assert!(ask("2026-06-01T12:30:00.1[UTC]"));
     assert!(!ask("2026-06-01T12:30:00.3[UTC]"));
