@@ -8,6 +8,7 @@ mod spec;
 
 pub use decision::{Decision, Fired, Refusal, Verdict};
 pub use spec::{
-    Action, Breakers, FileType, JunkRule, Metadata, Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings,
-    Select, Spec, StopWhen, SweepBreaker, SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
+    Action, Breakers, Executor, FileType, JunkRule, Metadata, Mode, NodeFree, Pressure, Retries, Rollout,
+    ScanSettings, Select, Spec, StopWhen, SweepBreaker, SweepPolicy, SweepSettings, Trigger, VolumeKind,
+    WorkloadBreaker,
 };
