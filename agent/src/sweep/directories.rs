@@ -68,7 +68,7 @@ impl Pending {
     pub(super) fn take(&mut self) -> Vec<(u16, Vec<u8>, u16)> {
         let mut all: Vec<_> =
             std::mem::take(&mut self.0).into_iter().map(|((root, path), rule)| (root, path, rule)).collect();
-        all.sort_by_key(|(_, path, _)| std::cmp::Reverse(path.iter().filter(|&&byte| byte == b'/').count()));
+        all.sort_by_key(|(_, path, _)| std::cmp::Reverse(path.split(|&byte| byte == b'/').count()));
         all
     }
 

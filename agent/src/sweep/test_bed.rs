@@ -77,7 +77,7 @@ pub(super) fn policy_with(junk: Vec<JunkRule>, change: impl FnOnce(&mut Spec)) -
 
 /// An hour from now: everything made by a test is old enough.
 pub(super) fn in_an_hour() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(3600)
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_hours(1)
 }
 
 /// Every file (never a directory) below `host`, as candidates of rule 0.

@@ -38,7 +38,7 @@ fn directory_plan(directory: &Path, rules: Vec<JunkRule>, mode: Mode) -> Plan {
 
 fn halt() -> Halt {
     let stop = CancellationToken::new();
-    Halt { stop, permit: None, timeout: Duration::from_secs(600), began: Instant::now() }
+    Halt { stop, permit: None, timeout: Duration::from_mins(10), began: Instant::now() }
 }
 
 /// One batch with all candidates, an hour from now.

@@ -1,6 +1,7 @@
 //! What stays and what goes, file by file, on a real overlayfs through the root of a real process.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -10,9 +11,15 @@ use std::process::{Command, Stdio};
 use nix::mount::{MsFlags, mount};
 
 use super::super::audit::Fate;
-use super::super::test_bed::{Pod, list, rule};
+use super::super::door::{self, Claim, Deed, OpenTest};
+use super::super::held::Held;
+use super::super::identity::look;
+use super::super::open_files::InUse;
+use super::super::test_bed::{Pod, in_an_hour, list, rule};
+use super::super::view::View;
 use super::{fate, plan_of, work, work_all};
 use crate::inventory::{Volume, VolumeKind};
+use crate::kernel::Cgroups;
 use crate::policy::{Action, JunkRule, Mode};
 use crate::scan::Kept;
 
@@ -158,18 +165,40 @@ fn mounts_inside_are_not_entered_and_mount_points_not_unmounted() {
 #[test]
 fn a_directory_that_is_a_mount_point_is_not_removed_though_it_is_empty_below() {
     let mounts = |root: &Path| {
-        fs::create_dir_all(root.join("tmp/d/covered")).unwrap();
+        fs::create_dir_all(root.join("tmp/covered")).unwrap();
         fs::create_dir(root.join("elsewhere")).unwrap();
-        fs::write(root.join("tmp/d/covered/a"), "x").unwrap();
+        bind(&root.join("elsewhere"), &root.join("tmp/covered"));
     };
     let pod = Pod::start(|_| {}, mounts);
+    let plan = plan_of(pod.container(), vec![junk()], Mode::Enforce);
+    let held = Held::take(plan.container.as_ref().unwrap(), &Cgroups::find().unwrap()).unwrap();
+    let view = View::of_container(&plan.roots, plan.container.as_ref().unwrap(), &held).unwrap();
+    let parent = view.parent(0, b"tmp").unwrap();
+    let identity = look(parent.upper.as_fd(), b"covered").unwrap().identity;
+    let nobody = InUse::default();
+    let claim = Claim {
+        name: b"covered",
+        identity: &identity,
+        deed: Deed::RemoveDirectory,
+        open_test: OpenTest::Walk(&nobody),
+        now: in_an_hour(),
+        act: true,
+    };
+    assert_eq!(door::pass(&parent, &claim), Ok(Fate::Kept(Kept::MountInside)));
+    assert_ne!(pod.mount_id("/tmp/covered"), pod.mount_id("/tmp"));
+}
+
+#[test]
+fn emptied_directories_go_level_by_level_and_the_prefix_stays() {
+    let pod = plain_pod();
+    fs::create_dir_all(pod.inside("/tmp/d/e")).unwrap();
+    fs::create_dir_all(pod.inside("/tmp/was-empty-before")).unwrap();
+    write(&pod, "/tmp/d/e/a");
     let mut rule = junk();
     rule.empty_directories = true;
-    let fates = work_all(&pod, rule);
-    // The file, then the two directories above it, one level after the other.
-    assert_eq!(fate(&fates, "tmp/d/covered/a"), Fate::Removed);
+    assert_eq!(fate(&work_all(&pod, rule), "tmp/d/e/a"), Fate::Removed);
     assert!(!pod.inside("/tmp/d").exists());
-    assert!(pod.inside("/tmp").exists() && pod.inside("/elsewhere").exists());
+    assert!(pod.inside("/tmp/was-empty-before").exists() && pod.inside("/tmp").exists());
 }
 
 #[test]
