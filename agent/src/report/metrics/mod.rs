@@ -2,7 +2,7 @@
 //!
 //! In: figures from all stages, by one method each. Out: the text format, and the reference in docs/metrics.md. Must
 //! never: grow without bound (every label is bounded: by the containers there are, by a fixed set of words, or by
-//! [`Label`]), or block a stage.
+//! the `label` module), or block a stage.
 //!
 //! Names are `podsweep_<thing>_<unit>[_total]`, in base units.
 
