@@ -32,3 +32,5 @@ pub mod breaker;
 pub mod report;
 
 pub mod config;
+
+pub mod control;
