@@ -34,3 +34,7 @@ pub mod report;
 pub mod config;
 
 pub mod control;
+
+pub mod cli;
+
+pub mod doctor;

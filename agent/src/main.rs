@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `podsweep`: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    podsweep::cli::main()
+}

@@ -93,12 +93,10 @@ impl Client {
 
     /// Sweeps, newest first.
     pub async fn sweeps(&self, query: &SweepsQuery) -> Result<Vec<SweepRecord>, ClientError> {
-        let mut path = format!("/v1/sweeps?limit={}", query.limit());
-        for (key, value) in [("container", &query.container), ("before", &query.before)] {
-            if let Some(value) = value {
-                path += &format!("&{key}={}", encoded(value));
-            }
-        }
+        let filters = [("container", &query.container), ("before", &query.before)]
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("&{key}={}", encoded(value.as_deref()?))));
+        let path = format!("/v1/sweeps?limit={}{}", query.limit(), filters.collect::<String>());
         self.get(&path).await.map(|list: SweepList| list.sweeps)
     }
 
@@ -142,7 +140,7 @@ impl Client {
     /// The metrics' text.
     pub async fn metrics(&self) -> Result<String, ClientError> {
         let body = self.ask(Method::GET, "/metrics", None).await?;
-        String::from_utf8(body.into()).map_err(|error| self.nonsense(error))
+        String::from_utf8(body.into()).map_err(|error| self.nonsense(&error))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -160,7 +158,7 @@ impl Client {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| self.not_connected(source))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| self.nonsense(error))?;
+            .map_err(|error| self.nonsense(&error))?;
         // Ends when `sender` and the answer are dropped; its error shows as that of the request.
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
@@ -168,13 +166,13 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request =
-            request.body(Full::new(body.unwrap_or_default())).map_err(|error| self.nonsense(error))?;
-        let answer = sender.send_request(request).await.map_err(|error| self.nonsense(error))?;
+            request.body(Full::new(body.unwrap_or_default())).map_err(|error| self.nonsense(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.nonsense(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER)
             .collect()
             .await
-            .map_err(|error| self.nonsense(error))?
+            .map_err(|error| self.nonsense(&error))?
             .to_bytes();
         if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
     }
@@ -190,32 +188,28 @@ impl Client {
     fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match serde_json::from_slice(body) {
             Ok(problem) => ClientError::Problem(problem),
-            Err(_) => self.nonsense(format!("status {status} without problem details")),
+            Err(_) => self.nonsense(&format_args!("status {status} without problem details")),
         }
     }
 
     fn body(&self, value: &impl Serialize) -> Result<Bytes, ClientError> {
-        serde_json::to_vec(value).map(Bytes::from).map_err(|error| self.nonsense(error))
+        serde_json::to_vec(value).map(Bytes::from).map_err(|error| self.nonsense(&error))
     }
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(body).map_err(|error| self.nonsense(error))
+        serde_json::from_slice(body).map_err(|error| self.nonsense(&error))
     }
 
-    fn nonsense(&self, what: impl ToString) -> ClientError {
+    fn nonsense(&self, what: &dyn std::fmt::Display) -> ClientError {
         ClientError::Protocol { socket: self.socket.clone(), what: what.to_string() }
     }
 }
 
 // RFC 3986: everything but the unreserved characters is percent-encoded.
 fn encoded(value: &str) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(char::from(byte))
-            }
-            _ => text += &format!("%{byte:02X}"),
-        }
-        text
-    })
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(encode).collect()
 }

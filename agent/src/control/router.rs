@@ -145,16 +145,16 @@ fn unavailable(reason: &str, why: String) -> Problem {
 }
 
 async fn metrics(State(agent): State<Agent>) -> Result<impl IntoResponse, Problem> {
-    let text = agent.call(|node| node.metrics()).await?;
+    let text = agent.call(Node::metrics).await?;
     Ok(([(header::CONTENT_TYPE, METRICS_TEXT)], text))
 }
 
 async fn status(State(agent): State<Agent>) -> Result<Json<Status>, Problem> {
-    agent.call(|node| node.status()).await.map(Json)
+    agent.call(Node::status).await.map(Json)
 }
 
 async fn containers(State(agent): State<Agent>) -> Result<Json<ContainerList>, Problem> {
-    let containers = agent.call(|node| node.containers()).await?;
+    let containers = agent.call(Node::containers).await?;
     Ok(Json(ContainerList { containers }))
 }
 
@@ -204,7 +204,7 @@ async fn cancel_sweep(
 }
 
 async fn breakers(State(agent): State<Agent>) -> Result<Json<BreakerList>, Problem> {
-    let breakers = agent.call(|node| node.breakers()).await?;
+    let breakers = agent.call(Node::breakers).await?;
     Ok(Json(BreakerList { breakers }))
 }
 
@@ -232,7 +232,7 @@ async fn pause(State(agent): State<Agent>, headers: HeaderMap, body: Body) -> Re
 }
 
 async fn resume(State(agent): State<Agent>) -> Result<StatusCode, Problem> {
-    agent.call(|node| node.resume()).await?;
+    agent.call(Node::resume).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

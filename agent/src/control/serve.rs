@@ -36,7 +36,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After this a connection is closed between two requests, or cut if it will not end: a reader that takes nothing
 /// cannot hold a place for ever.
-const CONNECTION_LIFE: Duration = Duration::from_secs(600);
+const CONNECTION_LIFE: Duration = Duration::from_mins(10);
 
 /// For the request in flight when the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::Runtime;
+use crate::inventory::{Container, Runtime};
 use crate::policy::{Mode, Refusal, SweepPolicy};
 use crate::report::{Phase, SweepRecord};
 
@@ -128,6 +128,29 @@ pub struct ContainerView {
     pub refusal: Option<Refusal>,
     /// Id of its last sweep.
     pub last_sweep: Option<String>,
+}
+
+impl ContainerView {
+    /// What the inventory knows; the counts, the policy and the sweeps are for the caller to fill in.
+    pub fn new(container: &Container) -> Self {
+        Self {
+            id: container.id.clone(),
+            name: container.short(),
+            cgroup: container.cgroup.0,
+            cgroup_path: container.cgroup_path.clone(),
+            runtime: container.runtime,
+            image: container.names.image.clone(),
+            pid: container.first.pid,
+            upper: container.layer.as_ref().map(|layer| layer.upper.display().to_string()),
+            creates: 0,
+            removals: 0,
+            counts: BTreeMap::new(),
+            creates_per_second: 0.0,
+            policy: None,
+            refusal: None,
+            last_sweep: None,
+        }
+    }
 }
 
 /// Query of `GET /v1/sweeps`.
