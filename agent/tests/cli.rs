@@ -211,3 +211,42 @@ fn a_reader_that_leaves_ends_the_program_quietly_and_never_with_success() {
     let output = command.args(["check", "/nonexistent.yaml"]).stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), ""));
 }
+
+const POLICY: &str = "apiVersion: podsweep.io/v1alpha1
+kind: SweepPolicy
+metadata: {name: scratch}
+spec:
+  select: {images: ['cart:*']}
+  junk:
+  - {name: tmp, paths: ['/tmp/**'], olderThan: 10m}
+";
+
+#[test]
+fn check_names_file_line_and_remedy_and_tells_good_from_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("good.yaml"), folder.path().join("bad.yaml"));
+    std::fs::write(&good, POLICY).unwrap();
+    std::fs::write(&bad, POLICY.replace("10m", "10x")).unwrap();
+    let check =
+        |files: &[&Path]| podsweep(Path::new("/nonexistent")).arg("check").args(files).output().unwrap();
+    let output = check(&[&good]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let output = check(&[&good, &bad]);
+    assert_eq!(output.status.code(), Some(2));
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("good.yaml: ok"), "{stdout}");
+    assert!(stdout.contains("bad.yaml:7:") && stdout.contains("spec.junk[0].olderThan"), "{stdout}");
+}
+
+#[tokio::test]
+async fn a_sweep_by_hand_is_the_agents_where_one_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("p.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let output = run(&["sweep", "pid:1", "--policy", policy.to_str().unwrap(), "-o", "json"]).await;
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let shown: SweepRecord = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown, record());
+    let output = run(&["sweep", "pid:1", "--policy", "/nonexistent.yaml"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}

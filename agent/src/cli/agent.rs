@@ -2,10 +2,11 @@
 
 use super::args::AgentArgs;
 use super::failure::{Ended, Failure};
-use super::pending;
+use super::{pending, settings};
 
 /// Runs until SIGTERM.
 pub(super) fn run(args: &AgentArgs) -> Result<Ended, Failure> {
-    pending::run_agent(&args.config.config)?;
+    let config = settings::config(&args.config.config)?;
+    pending::run_agent(config)?;
     Ok(Ended::Well)
 }

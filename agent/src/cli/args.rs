@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::output::Format;
+use super::settings::DEFAULT_CONFIG;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -118,7 +119,7 @@ Examples:
 pub(super) struct ConfigArg {
     /// The agent's configuration; a missing file at the default place means all defaults
     #[arg(long, value_name = "FILE", env = "PODSWEEP_CONFIG", hide_env_values = true)]
-    #[arg(default_value = "/etc/podsweep/podsweep.yaml")]
+    #[arg(default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
 }
 

@@ -8,6 +8,9 @@ use super::args::CheckArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, json, line};
 use super::pending;
+use crate::config::Config;
+use crate::document::FileError;
+use crate::policy;
 
 /// One file or folder.
 #[derive(Debug, Serialize)]
@@ -35,16 +38,20 @@ pub(super) fn run(args: &CheckArgs) -> Result<Ended, Failure> {
 }
 
 fn policy_problems(path: &Path) -> Vec<String> {
-    let result = if path.is_dir() {
-        pending::load_folder(path).map(drop)
-    } else {
-        pending::load_policy(path).map(drop)
-    };
-    result.err().unwrap_or_default()
+    if path.is_dir() {
+        return pending::load_folder(path).err().unwrap_or_default();
+    }
+    problems(policy::load_file(path).err().as_ref())
 }
 
 fn config_problems(path: &Path) -> Vec<String> {
-    pending::load_config(path).err().into_iter().collect()
+    problems(Config::load(path).err().as_ref())
+}
+
+// One line for each fault.
+fn problems(error: Option<&FileError>) -> Vec<String> {
+    let lines = error.map(ToString::to_string).unwrap_or_default();
+    lines.lines().map(str::to_owned).collect()
 }
 
 impl Checked {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::DoctorArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, Table, json, line};
+use super::settings;
 use crate::doctor::{Check, examine};
 
 /// Everything that was looked at.
@@ -18,7 +19,7 @@ struct Examined {
 
 /// Looks, shows.
 pub(super) fn run(args: &DoctorArgs) -> Result<Ended, Failure> {
-    let checks = examine(&args.config.config);
+    let checks = examine(settings::read_config(&args.config.config).as_ref());
     let can_run = !checks.iter().any(Check::forbids_running);
     match args.output.output {
         Format::Json => json(&Examined { can_run, checks })?,

@@ -3,7 +3,7 @@
 use super::args::ExplainArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, Table, json};
-use super::{pending, sweep};
+use super::{pending, settings};
 
 /// Asks, shows.
 pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
@@ -11,8 +11,9 @@ pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
         let remedy = "PATH is the file as the container sees it, from its root: begin it with a slash";
         return Err(Failure::input(anyhow::anyhow!(remedy)));
     }
-    let policy = args.policy.as_deref().map(sweep::policy).transpose()?;
-    let steps = pending::explain(&args.config.config, &args.container, &args.path, policy).await?;
+    let policy = args.policy.as_deref().map(settings::policy).transpose()?;
+    let config = settings::config(&args.config.config)?;
+    let steps = pending::explain(config, &args.container, &args.path, policy).await?;
     if args.output.output == Format::Json {
         json(&steps)?;
         return Ok(Ended::Well);

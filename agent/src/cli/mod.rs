@@ -19,6 +19,7 @@ pub(crate) mod pending;
 mod progress;
 mod reference;
 mod scan;
+mod settings;
 mod status;
 mod summary;
 mod sweep;

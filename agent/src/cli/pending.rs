@@ -2,13 +2,14 @@
 //! function here becomes a call of what its comment names.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::kernel::Psi;
 use crate::policy::{Mode, SweepPolicy};
 use crate::report::SweepRecord;
@@ -26,7 +27,7 @@ pub(crate) enum Event {
 
 /// What `scan` and `sweep` ask of the pipeline (`one_shot`, the lead's).
 pub(crate) struct OneShot {
-    pub(crate) config: PathBuf,
+    pub(crate) config: Config,
     pub(crate) target: String,
     pub(crate) policy: SweepPolicy,
     pub(crate) mode: Mode,
@@ -55,16 +56,10 @@ pub(crate) struct LimitSupport {
     pub(crate) available: Result<(), String>,
 }
 
-/// What the doctor needs of `config::Config`.
-pub(crate) struct Settings {
-    pub(crate) policies: PathBuf,
-    pub(crate) state: PathBuf,
-}
-
 const PENDING: &str = "not wired yet";
 
-/// `agent::run(Config::load(path))`.
-pub(crate) fn run_agent(_config: &Path) -> anyhow::Result<()> {
+/// `agent::run(config)`.
+pub(crate) fn run_agent(_config: Config) -> anyhow::Result<()> {
     anyhow::bail!(PENDING)
 }
 
@@ -73,19 +68,9 @@ pub(crate) fn scan_worker() -> anyhow::Result<()> {
     anyhow::bail!(PENDING)
 }
 
-/// `policy::load_file`, then `policy::validate`.
-pub(crate) fn load_policy(_path: &Path) -> Result<SweepPolicy, Vec<String>> {
-    Err(vec![PENDING.into()])
-}
-
 /// `policy::load_folder`; the files it read.
 pub(crate) fn load_folder(_path: &Path) -> Result<Vec<SweepPolicy>, Vec<String>> {
     Err(vec![PENDING.into()])
-}
-
-/// `Config::load`.
-pub(crate) fn load_config(_path: &Path) -> Result<Settings, String> {
-    Ok(Settings { policies: "/etc/podsweep/policies".into(), state: "/var/lib/podsweep".into() })
 }
 
 /// `one_shot::sweep`.
@@ -111,7 +96,7 @@ pub(crate) async fn candidates(
 /// `policy::explain`, with the container from the inventory and the file's facts through its mount view.
 #[allow(clippy::unused_async)]
 pub(crate) async fn explain(
-    _config: &Path,
+    _config: Config,
     _container: &str,
     _path: &Path,
     _policy: Option<SweepPolicy>,

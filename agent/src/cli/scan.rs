@@ -11,7 +11,7 @@ use super::failure::{Ended, Failure};
 use super::figures::{bytes, count};
 use super::output::{Format, Table, json, path_text};
 use super::pending::{self, Finished, OneShot};
-use super::{interrupt, summary, sweep};
+use super::{interrupt, settings, summary, sweep};
 use crate::policy::{
     JunkRule, Metadata, Mode, Rollout, ScanSettings, Select, Spec, SweepPolicy, SweepSettings,
 };
@@ -30,14 +30,15 @@ pub(super) fn worker() -> Result<Ended, Failure> {
 /// Scans, shows.
 pub(super) async fn run(args: ScanArgs) -> Result<Ended, Failure> {
     let policy = match &args.policy {
-        Some(path) => sweep::policy(path)?,
+        Some(path) => settings::policy(path)?,
         None if args.target.starts_with("dir:") => every_file(),
         None => {
             let remedy = "name a policy file: --policy FILE (only dir:PATH may be scanned without one)";
             return Err(Failure::input(anyhow::anyhow!(remedy)));
         }
     };
-    let request = OneShot { config: args.config.config, target: args.target, policy, mode: Mode::DryRun };
+    let config = settings::config(&args.config.config)?;
+    let request = OneShot { config, target: args.target, policy, mode: Mode::DryRun };
     if args.print {
         return print(request, if args.null { 0 } else { b'\n' }).await;
     }
@@ -146,5 +147,15 @@ impl<'a> Found<'a> {
             bytes: *bytes,
         };
         Self { record: &finished.record, sample: finished.sample.iter().map(file).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_of_every_file_is_a_valid_policy() {
+        assert_eq!(crate::policy::validate(&every_file()), Vec::new());
     }
 }

@@ -1,7 +1,6 @@
 //! `podsweep sweep`: one sweep now. The agent does it where one runs, so that its breakers, cool-downs and slots
 //! hold; else this process does, with the guards of the configuration.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,10 +11,10 @@ use super::failure::{Ended, Failure};
 use super::output::{Format, json};
 use super::pending::{self, Finished, OneShot};
 use super::progress::Progress;
-use super::{interrupt, summary};
+use super::{interrupt, settings, summary};
 use crate::control::view::SweepRequest;
 use crate::control::{Client, ClientError};
-use crate::policy::{Mode, SweepPolicy};
+use crate::policy::Mode;
 use crate::report::{Phase, SweepRecord};
 
 /// How often a sweep of the agent's is looked at.
@@ -26,7 +25,7 @@ const EVENT_QUEUE: usize = 64;
 
 /// Sweeps, shows the record.
 pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
-    let policy = policy(&args.policy)?;
+    let policy = settings::policy(&args.policy)?;
     let mode = args.mode.map_or(policy.spec.mode, Mode::from);
     if mode == Mode::Observe {
         let remedy = "this policy is in mode Observe, which never scans; add --mode DryRun or --mode Enforce";
@@ -44,7 +43,8 @@ pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
     let record = if let Some(id) = asked {
         follow(&client, &id).await?
     } else {
-        let request = OneShot { config: args.config.config, target: args.target, policy, mode };
+        let config = settings::config(&args.config.config)?;
+        let request = OneShot { config, target: args.target, policy, mode };
         by_this_process(request).await?.record
     };
     match args.output.output {
@@ -52,11 +52,6 @@ pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
         Format::Table => summary::table(&record).print()?,
     }
     Ok(Ended::well_if(summary::is_good(&record)))
-}
-
-/// Reads a policy file.
-pub(super) fn policy(path: &Path) -> Result<SweepPolicy, Failure> {
-    pending::load_policy(path).map_err(|problems| Failure::input(anyhow::anyhow!(problems.join("\n"))))
 }
 
 /// Runs the pipeline here, with progress on stderr and a way out by Ctrl-C.

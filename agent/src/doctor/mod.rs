@@ -9,9 +9,11 @@ mod node;
 mod privileges;
 
 use std::fmt;
-use std::path::Path;
 
 use serde::Serialize;
+
+use crate::config::Config;
+use crate::document::FileError;
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,8 +85,8 @@ impl Check {
     }
 }
 
-/// Looks at everything.
-pub fn examine(config: &Path) -> Vec<Check> {
+/// Looks at everything. The configuration as far as it could be read.
+pub fn examine(config: Result<&Config, &FileError>) -> Vec<Check> {
     let mut checks = kernel::checks();
     checks.extend(cgroups::checks());
     checks.extend(privileges::checks());
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn whatever_is_not_well_has_a_remedy() {
-        for check in examine(Path::new("/nonexistent/podsweep.yaml")) {
+        for check in examine(Ok(&Config::default())) {
             assert_eq!(check.remedy.is_some(), check.state != State::Ok, "{check:?}");
             assert!(!check.detail.is_empty(), "{check:?}");
         }

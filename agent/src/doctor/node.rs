@@ -6,6 +6,8 @@ use rustix::fs::Access;
 
 use super::{Check, State};
 use crate::cli::pending;
+use crate::config::Config;
+use crate::document::FileError;
 
 /// Where runtimes leave traces: a control socket, or the directory of running containers.
 const RUNTIMES: &[(&str, &str)] = &[
@@ -17,27 +19,26 @@ const RUNTIMES: &[(&str, &str)] = &[
     ("crun", "/run/crun"),
 ];
 
-pub(super) fn checks(config: &Path) -> Vec<Check> {
-    let settings = match pending::load_config(config) {
-        Ok(settings) => settings,
-        Err(problem) => {
-            let remedy = "mend the file; `podsweep check --config FILE` tells when it is right";
-            return vec![Check::missing("config", problem, remedy).required(), time_zone(), runtimes()];
+pub(super) fn checks(config: Result<&Config, &FileError>) -> Vec<Check> {
+    let mut checks = match config {
+        Ok(config) => configured(config),
+        Err(error) => {
+            let remedy = "mend the file; `podsweep check --config FILE` names every fault";
+            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+            vec![Check::missing("config", first, remedy).required()]
         }
     };
-    let state = existing(&settings.state);
-    let found = if config.exists() {
-        format!("{} is valid", config.display())
-    } else {
-        "no file: all defaults".into()
-    };
+    checks.extend([time_zone(), runtimes()]);
+    checks
+}
+
+fn configured(config: &Config) -> Vec<Check> {
+    let state = existing(&config.state);
     vec![
-        Check::ok("config", found),
-        policies(&settings.policies),
-        writable(&settings.state, &state),
+        Check::ok("config", "valid"),
+        policies(&config.policies),
+        writable(&config.state, &state),
         leases(&state),
-        time_zone(),
-        runtimes(),
     ]
 }
 
