@@ -34,3 +34,9 @@ pub mod breaker;
 pub mod report;
 
 pub mod config;
+
+pub mod control;
+
+pub mod cli;
+
+pub mod doctor;
