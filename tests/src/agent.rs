@@ -154,6 +154,9 @@ impl Agent {
 
     fn end(&mut self) -> Result<()> {
         let (Some(pid), Some(process)) = (self.pid(), self.process.as_mut()) else { return Ok(()) };
+        if process.try_wait()?.is_some() {
+            return Ok(()); // its pid may be somebody else's by now
+        }
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
         let ended = wait::until_true("the agent ends", ENDED_WITHIN, || Ok(process.try_wait()?.is_some()));
         if ended.is_err() {
