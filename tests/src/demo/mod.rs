@@ -108,6 +108,9 @@ impl Demo {
             outcome: record.outcome,
         };
         self.narrator.summary(&figures);
+        if !figures.failures().is_empty() {
+            eprintln!("the end of the agent's log:\n{}", self.agent.log_end());
+        }
         Ok(figures)
     }
 
