@@ -40,3 +40,11 @@ pub mod control;
 pub mod cli;
 
 pub mod doctor;
+
+pub mod gate;
+
+pub mod operation;
+
+pub mod one_shot;
+
+pub mod agent;

@@ -5,24 +5,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use super::readiness;
-use crate::inventory::CgroupId;
-
-/// A change of the cgroup2 tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupEvent {
-    /// A cgroup was made; it has no process yet.
-    Made {
-        /// Its id.
-        id: CgroupId,
-        /// Its path below the hierarchy's root, as in `/proc/PID/cgroup`.
-        path: String,
-    },
-    /// A cgroup was removed.
-    Removed {
-        /// Its id.
-        id: CgroupId,
-    },
-}
+use crate::inventory::{CgroupEvent, CgroupId};
 
 /// The stream of changes. The kernel holds 496 of them until they are read; those that find no room are counted in
 /// [`super::Loss::cgroup_events`].

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use crate::scan::{ScanMessage, ScanReport, ScanRequest};
+use crate::scan::{self, RunningScan, ScanError, ScanMessage, ScanPlace, ScanReport, ScanRequest};
 
 /// Starts scans.
 pub trait Scans: Sync {
@@ -38,4 +38,32 @@ pub struct ScanNotStarted {
     pub reason: String,
     /// A sentence, with the path and the remedy.
     pub message: String,
+}
+
+impl Scans for ScanPlace {
+    type Running = RunningScan;
+
+    async fn start(&self, request: ScanRequest) -> Result<RunningScan, ScanNotStarted> {
+        scan::start(request, self).await.map_err(|error| {
+            let reason = match &error {
+                ScanError::LimitsMissing { .. } => "LimitsMissing",
+                _ => "ScanFailed",
+            };
+            ScanNotStarted { reason: reason.into(), message: error.to_string() }
+        })
+    }
+}
+
+impl Candidates for RunningScan {
+    async fn next(&mut self) -> Option<ScanMessage> {
+        RunningScan::next(self).await
+    }
+
+    fn limits(&self) -> (&BTreeMap<String, String>, &[String]) {
+        RunningScan::limits(self)
+    }
+
+    async fn cancel(self) -> ScanReport {
+        RunningScan::cancel(self).await
+    }
 }

@@ -145,6 +145,11 @@ impl History {
         self.write(|transaction| queries::put_state(transaction, key, &text))
     }
 
+    /// Whether a sweep could be put on record now, found out by writing.
+    pub fn writable(&self) -> Result<(), HistoryError> {
+        self.put_state("writable", &serde_json::Value::Bool(true))
+    }
+
     /// The value kept under a key.
     pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, HistoryError> {
         let text = self.read(|connection| queries::state(connection, key))?;

@@ -21,6 +21,7 @@ pub(super) struct Sweeps {
     ended: IntCounterVec,
     running: IntGauge,
     health: IntCounterVec,
+    given_up: IntCounterVec,
     refusals: IntCounterVec,
     batch: Histogram,
     files: Files,
@@ -59,6 +60,11 @@ impl Sweeps {
                 "podsweep_observations_total",
                 &["health", "reason"],
                 "Verdicts on containers after their sweep. Unknown never counts as healthy.",
+            )?,
+            given_up: register.counters(
+                "podsweep_sweeps_given_up_total",
+                &["policy"],
+                "Sweeps that failed at every try their policy allows.",
             )?,
             refusals: register.counters(
                 "podsweep_refusals_total",
@@ -144,7 +150,12 @@ impl Scan {
 }
 
 impl Metrics {
-    /// A container broke a policy's burst limit.
+    /// A failing sweep was tried as often as its policy allows.
+    pub fn given_up(&self, policy: &str) {
+        self.sweeps.given_up.with_label_values(&[self.sweeps.policies.bound(policy)]).inc();
+    }
+
+    /// A policy's trigger asked for a sweep.
     pub fn burst(&self, policy: &str) {
         self.sweeps.bursts.with_label_values(&[self.sweeps.policies.bound(policy)]).inc();
     }
