@@ -158,13 +158,11 @@ fn never(policy: &SweepPolicy, path: &[u8], chain: &mut Chain) -> Result<(), No>
 
 fn deny_list(level: u8, question: &str, globs: &[String], path: &[u8], chain: &mut Chain) -> Result<(), No> {
     let names = |glob: &&String| Pattern::anywhere(glob).is_ok_and(|pattern| pattern.matches(path));
-    match globs.iter().find(names) {
-        Some(glob) => Err(chain.decides(level, question, format!("yes, `never` has {glob:?}: stays"))),
-        None => {
-            chain.goes_on(level, question, "no");
-            Ok(())
-        }
+    if let Some(glob) = globs.iter().find(names) {
+        return Err(chain.decides(level, question, format!("yes, `never` has {glob:?}: stays")));
     }
+    chain.goes_on(level, question, "no");
+    Ok(())
 }
 
 /// Level 4: the rules, in order. The first that names the file decides; else the first whose paths cover it.
@@ -187,7 +185,7 @@ fn rules(policy: &SweepPolicy, kind: VolumeKind, asked: &Asked<'_>, chain: &mut 
         let question = format!("does rule {} name it?", rule.name);
         match opinion {
             Opinion::NotCovered => {
-                chain.goes_on(4, question, "no, none of its paths covers it on this storage")
+                chain.goes_on(4, question, "no, none of its paths covers it on this storage");
             }
             Opinion::Keeps(reason) => {
                 first_covering = first_covering.or(Some(first + number));

@@ -163,10 +163,10 @@ impl Junk {
         now: (i64, u32),
     ) -> impl Iterator<Item = (&'a JunkRule, Opinion)> {
         self.rules.iter().map(move |rule| {
-            let opinion = if !rule.covers(kind, path) {
-                Opinion::NotCovered
-            } else {
+            let opinion = if rule.covers(kind, path) {
                 rule.reason_to_keep(path, file, now).map_or(Opinion::Names, Opinion::Keeps)
+            } else {
+                Opinion::NotCovered
             };
             (&rule.rule, opinion)
         })

@@ -13,7 +13,7 @@ use crate::units::Span;
 /// Containers whose last sweep is remembered: twice what the inventory holds. Past it the oldest is forgotten, which
 /// can only shorten that container's cool-down.
 pub const MAX_REMEMBERED: usize = 8192;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The node's entry limits. Every `now` is of one monotonic clock.
 #[derive(Debug)]

@@ -14,6 +14,8 @@ pub mod limits;
 mod load;
 mod names;
 mod pattern;
+#[cfg(test)]
+mod reference;
 mod schedule;
 pub mod select;
 mod set;

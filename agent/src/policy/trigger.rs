@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Samples of the last second: ten and a few, if it is asked that often.
 const BURST_SPACING: Duration = Duration::from_millis(100);
 /// Net growth is averaged over this.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// Samples of the last minute: sixty and a few.
 const GROWTH_SPACING: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,8 @@ enum State {
     Growth(Rate),
     Inodes(Floor),
     Bytes(Floor),
-    Schedule(Clock),
+    /// Boxed: two calendars are thrice the size of a ring.
+    Schedule(Box<Clock>),
 }
 
 #[derive(Debug, Clone)]
@@ -137,7 +138,7 @@ impl State {
             }
             Trigger::NodeInodesFree(floor) => Self::Inodes(Floor::new(floor.below.0)),
             Trigger::NodeBytesFree(floor) => Self::Bytes(Floor::new(floor.below.0)),
-            Trigger::Schedule(text) => Self::Schedule(Clock::new(Schedule::parse(text)?, wall)),
+            Trigger::Schedule(text) => Self::Schedule(Box::new(Clock::new(Schedule::parse(text)?, wall))),
             Trigger::Exhaustion(_) => return Ok(None),
         }))
     }

@@ -118,9 +118,9 @@ fn some_pattern() -> impl Strategy<Value = String> {
 
 fn some_file() -> impl Strategy<Value = FileFacts> {
     (-20_i64..200, 1_u64..3, 0_u64..20, 0_u32..3).prop_map(|(age, links, size, uid)| FileFacts {
+        uid,
         links,
         size,
-        uid,
         ..file(age)
     })
 }
