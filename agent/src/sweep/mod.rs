@@ -1,1 +1,5 @@
 //! sweep
+
+mod audit;
+
+pub use audit::{Audit, AuditEntry, AuditResult, Fate};
