@@ -86,7 +86,7 @@ impl Node for Canned {
     }
     fn breakers(&self) -> Result<Vec<BreakerView>, Refused> {
         let (name, state) = ("global".into(), BreakerState::Open);
-        Ok(vec![BreakerView { name, state, reason: Some("OomKilled".into()), since: None, until: None }])
+        Ok(vec![BreakerView { name, state, reason: Some("OomKilled".into()), until: None }])
     }
     fn reset_breaker(&self, _name: &str) -> Result<(), Refused> {
         Err(no(RefusedKind::Invalid, "NoSuchBreaker"))
@@ -121,7 +121,7 @@ async fn run(arguments: &[&str]) -> Output {
     let endpoints = Endpoints { socket: socket.clone(), listen: None, token_file: None };
     let stop = CancellationToken::new();
     let listeners = Listeners::bind(&endpoints).await.unwrap();
-    let served = tokio::spawn(serve(listeners, Arc::new(Canned), stop.clone()));
+    let served = tokio::spawn(serve(Arc::new(Canned), listeners, stop.clone()));
     let mut command = podsweep(&socket);
     command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_no_is_1_a_senseless_request_is_2_and_both_say_why_in_the_first_line()
     for (arguments, code, says) in [
         (&["resume"][..], 1, "podsweep: because of NotPaused (NotPaused)"),
         (&["history", "01XYZ"], 1, "podsweep: because of NoSuchSweep (NoSuchSweep)"),
-        (&["breakers", "--reset", "nonsense"], 2, "podsweep: because of NoSuchBreaker (NoSuchBreaker)"),
+        (&["breakers", "reset", "nonsense"], 2, "podsweep: because of NoSuchBreaker (NoSuchBreaker)"),
         (&["history", "--limit", "0"], 2, "error: invalid value '0' for '--limit <N>': 0 is not in 1..=1000"),
         (&["scan", "pid:1"], 2, "podsweep: name a policy file: --policy FILE"),
         (
@@ -249,4 +249,30 @@ async fn a_sweep_by_hand_is_the_agents_where_one_runs() {
     assert_eq!(shown, record());
     let output = run(&["sweep", "pid:1", "--policy", "/nonexistent.yaml"]).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
+fn every_regular_file_of_a_directory_is_printed_as_find_prints_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tree");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    std::fs::create_dir_all(root.join("a/b")).unwrap();
+    for name in ["one", "a/two", "a/b/new\nline"] {
+        let file = std::fs::File::create(root.join(name)).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    std::os::unix::fs::symlink("one", root.join("link")).unwrap();
+    // The change time cannot be set: files younger than the built-in ten seconds are kept.
+    std::thread::sleep(std::time::Duration::from_millis(10_500));
+    let target = format!("dir:{}", root.display());
+    let output =
+        podsweep(Path::new("/nonexistent")).args(["scan", &target, "--print", "-0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found = Command::new("find").arg(&root).args(["-type", "f", "-print0"]).output().unwrap();
+    let sorted = |bytes: &[u8]| {
+        let mut paths: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        paths.sort();
+        paths
+    };
+    assert_eq!(sorted(&output.stdout), sorted(&found.stdout));
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::output::Format;
 use super::settings::DEFAULT_CONFIG;
+use crate::inventory::Target;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -106,8 +107,8 @@ Example:
     #[command(after_help = "\
 Examples:
   podsweep breakers
-  podsweep breakers --reset global
-  podsweep breakers --reset workload/docker.io/library/cart:2")]
+  podsweep breakers reset global
+  podsweep breakers reset workload/docker.io/library/cart:2")]
     Breakers(BreakersArgs),
     /// The scan's own process; started by podsweep itself
     #[command(hide = true)]
@@ -127,7 +128,7 @@ pub(super) struct ConfigArg {
 #[derive(Debug, Args)]
 pub(super) struct SocketArg {
     /// The agent's control socket
-    #[arg(long, value_name = "SOCKET", env = "PODSWEEP_SOCKET", hide_env_values = true)]
+    #[arg(long, value_name = "SOCKET", env = "PODSWEEP_SOCKET", hide_env_values = true, global = true)]
     #[arg(default_value = "/run/podsweep/podsweep.sock")]
     pub(super) socket: PathBuf,
 }
@@ -136,7 +137,7 @@ pub(super) struct SocketArg {
 #[derive(Debug, Args)]
 pub(super) struct OutputArg {
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
     pub(super) output: Format,
 }
 
@@ -149,12 +150,12 @@ pub(super) struct AgentArgs {
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
     /// Container id (or a unique prefix of 6), namespace/pod[/container], pid:N, a cgroup path, or dir:PATH
-    pub(super) target: String,
+    pub(super) target: Target,
     /// The policy file; may be left out for dir:PATH, which then means every regular file
     #[arg(short, long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
-    /// Print the path of every candidate, one a line, and nothing else on stdout
-    #[arg(long, conflicts_with = "output")]
+    /// Print the path of every candidate, one a line, and nothing else on stdout; only for dir:PATH
+    #[arg(long)]
     pub(super) print: bool,
     /// With --print: end each path with NUL instead of a newline
     #[arg(short = '0', long, requires = "print")]
@@ -171,7 +172,7 @@ pub(super) struct ScanArgs {
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
     /// Container id (or a unique prefix of 6), namespace/pod[/container], pid:N, a cgroup path, or dir:PATH
-    pub(super) target: String,
+    pub(super) target: Target,
     /// The policy file
     #[arg(short, long, value_name = "FILE")]
     pub(super) policy: PathBuf,
@@ -212,7 +213,7 @@ pub(super) struct ExplainArgs {
     pub(super) path: PathBuf,
     /// The container: any TARGET that `scan` takes
     #[arg(short, long, value_name = "TARGET")]
-    pub(super) container: String,
+    pub(super) container: Target,
     /// Ask this policy file instead of those in force
     #[arg(short, long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -288,13 +289,22 @@ pub(super) struct ResumeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BreakersArgs {
-    /// Close this breaker
-    #[arg(long, value_name = "NAME")]
-    pub(super) reset: Option<String>,
+    #[command(subcommand)]
+    pub(super) action: Option<BreakersAction>,
     #[command(flatten)]
     pub(super) socket: SocketArg,
     #[command(flatten)]
     pub(super) output: OutputArg,
+}
+
+/// What to do with breakers, other than to list them.
+#[derive(Debug, Subcommand)]
+pub(super) enum BreakersAction {
+    /// Close one
+    Reset {
+        /// As `podsweep breakers` lists it: global, or workload/KEY
+        name: String,
+    },
 }
 
 #[cfg(test)]

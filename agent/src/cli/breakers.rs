@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::args::BreakersArgs;
+use super::args::{BreakersAction, BreakersArgs};
 use super::failure::{Ended, Failure};
-use super::figures::age;
+use super::figures::time_to;
 use super::output::{Format, Table, json};
 use crate::control::Client;
 use crate::control::view::BreakerView;
@@ -12,7 +12,7 @@ use crate::control::view::BreakerView;
 /// Closes the breaker that is named, if one is; then shows them all.
 pub(super) async fn run(args: BreakersArgs) -> Result<Ended, Failure> {
     let client = Client::new(args.socket.socket);
-    if let Some(name) = &args.reset {
+    if let Some(BreakersAction::Reset { name }) = &args.action {
         client.reset_breaker(name).await?;
     }
     let breakers = client.breakers().await?;
@@ -24,14 +24,13 @@ pub(super) async fn run(args: BreakersArgs) -> Result<Ended, Failure> {
 }
 
 fn table(breakers: &[BreakerView], now: Timestamp) -> Table {
-    let mut table = Table::new(&["NAME", "STATE", "REASON", "SINCE", "PROBE AFTER"]);
+    let mut table = Table::new(&["NAME", "STATE", "REASON", "PROBE IN"]);
     for breaker in breakers {
         table.row([
             breaker.name.clone(),
             format!("{:?}", breaker.state),
             breaker.reason.clone().unwrap_or_else(|| "-".into()),
-            breaker.since.as_deref().map_or_else(|| "-".into(), |since| age(since, now)),
-            breaker.until.clone().unwrap_or_else(|| "-".into()),
+            breaker.until.as_deref().map_or_else(|| "-".into(), |until| time_to(until, now)),
         ]);
     }
     table.keep_first_column();

@@ -13,7 +13,7 @@ pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
     }
     let policy = args.policy.as_deref().map(settings::policy).transpose()?;
     let config = settings::config(&args.config.config)?;
-    let steps = pending::explain(config, &args.container, &args.path, policy).await?;
+    let steps = pending::explain(&config, &args.container, &args.path, policy).await?;
     if args.output.output == Format::Json {
         json(&steps)?;
         return Ok(Ended::Well);

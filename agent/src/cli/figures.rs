@@ -41,8 +41,18 @@ pub(super) fn duration(time: Duration) -> String {
 
 /// Time since an RFC 3339 timestamp: `12s`, `5m`, `3h`, `9d`; the text itself where it is none.
 pub(super) fn age(then: &str, now: Timestamp) -> String {
-    let Ok(then) = then.parse::<Timestamp>() else { return then.to_owned() };
-    match now.as_second().saturating_sub(then.as_second()).max(0) {
+    then.parse()
+        .map_or_else(|_| then.to_owned(), |then: Timestamp| rounded(now.as_second() - then.as_second()))
+}
+
+/// Time until an RFC 3339 timestamp, likewise.
+pub(super) fn time_to(then: &str, now: Timestamp) -> String {
+    then.parse()
+        .map_or_else(|_| then.to_owned(), |then: Timestamp| rounded(then.as_second() - now.as_second()))
+}
+
+fn rounded(seconds: i64) -> String {
+    match seconds.max(0) {
         seconds @ 0..120 => format!("{seconds}s"),
         seconds @ 120..7200 => format!("{}m", seconds / 60),
         seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
@@ -82,5 +92,7 @@ mod tests {
         assert_eq!(age("2026-11-19T11:00:00Z", now), "2d");
         assert_eq!(age("2026-11-21T12:00:05Z", now), "0s");
         assert_eq!(age("yesterday", now), "yesterday");
+        assert_eq!(time_to("2026-11-21T12:30:00Z", now), "30m");
+        assert_eq!(time_to("2026-11-21T11:00:00Z", now), "0s");
     }
 }

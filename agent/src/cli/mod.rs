@@ -16,6 +16,7 @@ mod interrupt;
 mod output;
 mod pause;
 pub(crate) mod pending;
+mod print;
 mod progress;
 mod reference;
 mod scan;

@@ -1,15 +1,17 @@
 //! Calls of stages that other branches build right now, one thin function each. Deleted at integration: every
 //! function here becomes a call of what its comment names.
+#![allow(clippy::unused_async, clippy::needless_pass_by_value, dead_code)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::inventory::Target;
 use crate::kernel::Psi;
 use crate::policy::{Mode, SweepPolicy};
 use crate::report::SweepRecord;
@@ -25,22 +27,16 @@ pub(crate) enum Event {
     Note(String),
 }
 
-/// What `scan` and `sweep` ask of the pipeline (`one_shot`, the lead's).
-pub(crate) struct OneShot {
-    pub(crate) config: Config,
-    pub(crate) target: String,
-    pub(crate) policy: SweepPolicy,
-    pub(crate) mode: Mode,
+/// `operation::Follow`.
+pub(crate) trait Follow: Send + Sync {
+    fn phase(&self, record: &SweepRecord);
+    fn event(&self, id: &str, event: &Event);
 }
 
-/// What comes back.
-pub(crate) struct Finished {
-    pub(crate) record: SweepRecord,
-    /// Path as the container sees it, rule, bytes on disk; the first 1,000.
-    pub(crate) sample: Vec<(Vec<u8>, String, u64)>,
-}
+/// `sweep::Sampled`: path as the container sees it, rule, bytes on disk.
+pub(crate) type Sampled = (Vec<u8>, String, u64);
 
-/// `explain::Step` of the policy stage.
+/// `policy::explain`'s `Step`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Step {
@@ -50,71 +46,52 @@ pub(crate) struct Step {
     pub(crate) deciding: bool,
 }
 
-/// `scan::LimitSupport`.
-pub(crate) struct LimitSupport {
-    pub(crate) file: String,
-    pub(crate) available: Result<(), String>,
-}
-
 const PENDING: &str = "not wired yet";
 
-/// `agent::run(config)`.
+/// `report::log::init`, a runtime of several threads, `agent::run(config, shutdown on SIGTERM and SIGINT)`.
 pub(crate) fn run_agent(_config: Config) -> anyhow::Result<()> {
     anyhow::bail!(PENDING)
 }
 
-/// `scan::worker::run()`.
-pub(crate) fn scan_worker() -> anyhow::Result<()> {
-    anyhow::bail!(PENDING)
-}
-
-/// `policy::load_folder`; the files it read.
-pub(crate) fn load_folder(_path: &Path) -> Result<Vec<SweepPolicy>, Vec<String>> {
+/// `policy::load_folder`; how many it read.
+pub(crate) fn load_folder(_path: &Path) -> Result<usize, Vec<String>> {
     Err(vec![PENDING.into()])
 }
 
-/// `one_shot::sweep`.
-#[allow(clippy::unused_async)]
-pub(crate) async fn one_shot(
-    _request: OneShot,
-    _events: Sender<Event>,
-    _stop: CancellationToken,
-) -> anyhow::Result<Finished> {
+/// `one_shot::find`, then `one_shot::scan`.
+pub(crate) async fn scan(
+    _target: &Target,
+    _policy: Arc<SweepPolicy>,
+    _config: &Config,
+    _follow: &dyn Follow,
+    _stop: &CancellationToken,
+) -> anyhow::Result<(SweepRecord, Vec<Sampled>)> {
     anyhow::bail!(PENDING)
 }
 
-/// Streams the path of every candidate (`scan::start`), as the container sees it.
-#[allow(clippy::unused_async)]
-pub(crate) async fn candidates(
-    _request: OneShot,
-    _found: Sender<Vec<u8>>,
-    _stop: CancellationToken,
-) -> anyhow::Result<ScanReport> {
+/// `one_shot::find`, then `one_shot::sweep`.
+pub(crate) async fn sweep(
+    _target: &Target,
+    _policy: Arc<SweepPolicy>,
+    _mode: Mode,
+    _config: &Config,
+    _follow: &dyn Follow,
+    _stop: &CancellationToken,
+) -> anyhow::Result<SweepRecord> {
     anyhow::bail!(PENDING)
 }
 
 /// `policy::explain`, with the container from the inventory and the file's facts through its mount view.
-#[allow(clippy::unused_async)]
 pub(crate) async fn explain(
-    _config: Config,
-    _container: &str,
+    _config: &Config,
+    _container: &Target,
     _path: &Path,
     _policy: Option<SweepPolicy>,
 ) -> anyhow::Result<Vec<Step>> {
     anyhow::bail!(PENDING)
 }
 
-/// `observe::trial()`.
-pub(crate) fn tiers() -> Vec<(String, Result<(), String>)> {
-    Vec::new()
-}
-
-/// `scan::available_limits()`.
-pub(crate) fn scan_limits() -> Vec<LimitSupport> {
-    Vec::new()
-}
-
-/// The lease test of `sweep`, on a file of its own in `directory`.
+/// The lease test of `sweep`, on an `O_TMPFILE` file in `directory`.
 pub(crate) fn try_lease(_directory: &Path) -> std::io::Result<()> {
     Err(std::io::Error::other(PENDING))
 }

@@ -1,53 +1,59 @@
 //! `podsweep scan`: what a policy would remove; reads only.
 
-use std::io::Write;
+use std::sync::Arc;
 
-use anyhow::Context;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::args::ScanArgs;
 use super::failure::{Ended, Failure};
-use super::figures::{bytes, count};
-use super::output::{Format, Table, json, path_text};
-use super::pending::{self, Finished, OneShot};
-use super::{interrupt, settings, summary, sweep};
+use super::figures::bytes;
+use super::output::{Format, Table, json, line, path_text};
+use super::pending::{self, Sampled};
+use super::progress::Progress;
+use super::{interrupt, print, settings, summary};
+use crate::inventory::{Target, VolumeKind};
 use crate::policy::{
-    JunkRule, Metadata, Mode, Rollout, ScanSettings, Select, Spec, SweepPolicy, SweepSettings,
+    Action, Breakers, FileType, JunkRule, Metadata, Mode, Rollout, ScanSettings, Select, Spec, SweepPolicy,
+    SweepSettings,
 };
 use crate::report::SweepRecord;
-use crate::units::{Bytes, Span};
-
-/// Paths on their way to stdout.
-const PATH_QUEUE: usize = 1024;
+use crate::scan;
+use crate::units::{Bytes, Percent, Span};
 
 /// The hidden command: the scan's own process.
 pub(super) fn worker() -> Result<Ended, Failure> {
-    pending::scan_worker()?;
+    scan::worker::run().map_err(anyhow::Error::from)?;
     Ok(Ended::Well)
 }
 
 /// Scans, shows.
 pub(super) async fn run(args: ScanArgs) -> Result<Ended, Failure> {
-    let policy = match &args.policy {
-        Some(path) => settings::policy(path)?,
-        None if args.target.starts_with("dir:") => every_file(),
-        None => {
+    let policy = match (&args.policy, &args.target) {
+        (Some(path), _) => settings::policy(path)?,
+        (None, Target::Dir(_)) => every_file(),
+        (None, _) => {
             let remedy = "name a policy file: --policy FILE (only dir:PATH may be scanned without one)";
             return Err(Failure::input(anyhow::anyhow!(remedy)));
         }
     };
     let config = settings::config(&args.config.config)?;
-    let request = OneShot { config, target: args.target, policy, mode: Mode::DryRun };
+    let stop = interrupt::stop_on_signal()?;
     if args.print {
-        return print(request, if args.null { 0 } else { b'\n' }).await;
+        let Target::Dir(directory) = &args.target else {
+            let remedy = "--print is for dir:PATH; -o json lists the first candidates of a container";
+            return Err(Failure::input(anyhow::anyhow!(remedy)));
+        };
+        let end = if args.null { 0 } else { b'\n' };
+        return print::run(directory, policy, &config, end, &stop).await;
     }
-    let finished = sweep::by_this_process(request).await?;
+    let progress = Progress::start();
+    let (record, sample) = pending::scan(&args.target, Arc::new(policy), &config, &progress, &stop).await?;
+    drop(progress);
     match args.output.output {
-        Format::Json => json(&Found::of(&finished))?,
-        Format::Table => show(&finished, args.show)?,
+        Format::Json => json(&Found::of(&record, &sample))?,
+        Format::Table => show(&record, &sample, args.show)?,
     }
-    Ok(Ended::well_if(summary::is_good(&finished.record)))
+    Ok(Ended::well_if(summary::is_good(&record)))
 }
 
 /// Names every regular file, at a pace for a quick answer: for comparing the scanner with `find`.
@@ -56,15 +62,15 @@ fn every_file() -> SweepPolicy {
         name: "every-file".into(),
         paths: vec!["/**".into()],
         exclude: Vec::new(),
-        volumes: vec![crate::inventory::VolumeKind::WritableLayer],
-        types: vec![crate::policy::FileType::File],
+        volumes: vec![VolumeKind::WritableLayer],
+        types: vec![FileType::File],
         // The youngest that the scanner ever names.
         older_than: Span::from_secs(10),
         min_size: Bytes(0),
         keep_newest: 0,
         owners: Vec::new(),
         empty_directories: false,
-        action: crate::policy::Action::Delete,
+        action: Action::Delete,
         i_know_this_is_broad: true,
     };
     SweepPolicy {
@@ -78,49 +84,24 @@ fn every_file() -> SweepPolicy {
             triggers: Vec::new(),
             junk: vec![rule],
             never: Vec::new(),
-            scan: ScanSettings {
-                cpu: crate::units::Percent(100.0),
-                allow_missing_limits: true,
-                ..ScanSettings::default()
-            },
+            scan: ScanSettings { cpu: Percent(100.0), allow_missing_limits: true, ..ScanSettings::default() },
             sweep: SweepSettings::default(),
             rollout: Rollout::default(),
-            breakers: crate::policy::Breakers::default(),
+            breakers: Breakers::default(),
         },
     }
 }
 
-async fn print(request: OneShot, end: u8) -> Result<Ended, Failure> {
-    let (sender, mut found) = mpsc::channel::<Vec<u8>>(PATH_QUEUE);
-    let stop = interrupt::stop_on_signal()?;
-    let scan = pending::candidates(request, sender, stop.clone());
-    let write = async {
-        let _stop_on_error = stop.drop_guard();
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        while let Some(path) = found.recv().await {
-            out.write_all(&path)?;
-            out.write_all(&[end])?;
-        }
-        out.flush()
-    };
-    let (report, written) = tokio::join!(scan, write);
-    written.context("cannot write to stdout")?;
-    let report = report?;
-    eprintln!("podsweep: {} candidates of {} entries", count(report.candidates), count(report.entries));
-    Ok(Ended::Well)
-}
-
-fn show(finished: &Finished, limit: usize) -> std::io::Result<()> {
-    let shown = &finished.sample[..finished.sample.len().min(limit)];
-    if !shown.is_empty() {
+fn show(record: &SweepRecord, sample: &[Sampled], limit: usize) -> std::io::Result<()> {
+    if !sample.is_empty() && limit > 0 {
         let mut table = Table::new(&["PATH", "RULE", "BYTES"]);
-        for (path, rule, allocated) in shown {
+        for (path, rule, allocated) in sample.iter().take(limit) {
             table.row([&path_text(path), rule, &bytes(*allocated)]);
         }
         table.print()?;
-        super::output::line("")?;
+        line("")?;
     }
-    summary::table(&finished.record).print()
+    summary::table(record).print()
 }
 
 /// The record, and the first candidates.
@@ -140,13 +121,10 @@ struct FoundFile<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn of(finished: &'a Finished) -> Self {
-        let file = |(path, rule, bytes): &'a (Vec<u8>, String, u64)| FoundFile {
-            path: path_text(path),
-            rule,
-            bytes: *bytes,
-        };
-        Self { record: &finished.record, sample: finished.sample.iter().map(file).collect() }
+    fn of(record: &'a SweepRecord, sample: &'a [Sampled]) -> Self {
+        let file =
+            |(path, rule, bytes): &'a Sampled| FoundFile { path: path_text(path), rule, bytes: *bytes };
+        Self { record, sample: sample.iter().map(file).collect() }
     }
 }
 

@@ -1,27 +1,25 @@
 //! `podsweep sweep`: one sweep now. The agent does it where one runs, so that its breakers, cool-downs and slots
 //! hold; else this process does, with the guards of the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::SweepArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, json};
-use super::pending::{self, Finished, OneShot};
+use super::pending::{self, Follow};
 use super::progress::Progress;
 use super::{interrupt, settings, summary};
 use crate::control::view::SweepRequest;
 use crate::control::{Client, ClientError};
+use crate::inventory::Target;
 use crate::policy::Mode;
 use crate::report::{Phase, SweepRecord};
 
 /// How often a sweep of the agent's is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Events on their way to the terminal.
-const EVENT_QUEUE: usize = 64;
 
 /// Sweeps, shows the record.
 pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
@@ -33,40 +31,25 @@ pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
     }
     let client = Client::new(args.socket.socket);
     let request = SweepRequest {
-        target: args.target.clone(),
+        target: args.target.to_string(),
         policy: None,
         policy_spec: Some(Box::new(policy.clone())),
         mode: Some(mode),
     };
     // A plain directory is nothing the agent watches over.
-    let asked = if args.target.starts_with("dir:") { None } else { asked(&client, &request).await? };
+    let asked = if matches!(args.target, Target::Dir(_)) { None } else { asked(&client, &request).await? };
     let record = if let Some(id) = asked {
         follow(&client, &id).await?
     } else {
         let config = settings::config(&args.config.config)?;
-        let request = OneShot { config, target: args.target, policy, mode };
-        by_this_process(request).await?.record
+        let (progress, stop) = (Progress::start(), interrupt::stop_on_signal()?);
+        pending::sweep(&args.target, Arc::new(policy), mode, &config, &progress, &stop).await?
     };
     match args.output.output {
         Format::Json => json(&record)?,
         Format::Table => summary::table(&record).print()?,
     }
     Ok(Ended::well_if(summary::is_good(&record)))
-}
-
-/// Runs the pipeline here, with progress on stderr and a way out by Ctrl-C.
-pub(super) async fn by_this_process(request: OneShot) -> Result<Finished, Failure> {
-    let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
-    let work = pending::one_shot(request, sender, interrupt::stop_on_signal()?);
-    let show = async {
-        let mut progress = Progress::start();
-        while let Some(event) = events.recv().await {
-            progress.event(event);
-        }
-        progress.end();
-    };
-    let (finished, ()) = tokio::join!(work, show);
-    Ok(finished?)
 }
 
 async fn asked(client: &Client, request: &SweepRequest) -> Result<Option<String>, ClientError> {
@@ -83,9 +66,8 @@ async fn follow(client: &Client, id: &str) -> Result<SweepRecord, Failure> {
     let mut cancelled = false;
     loop {
         let record = client.sweep(id).await?;
-        progress.record(&record);
+        progress.phase(&record);
         if record.phase == Phase::Ended {
-            progress.end();
             return Ok(record);
         }
         if stop.is_cancelled() && !cancelled {

@@ -25,3 +25,7 @@ pub use node::{Node, Refused, RefusedKind};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use router::MAX_BODY;
 pub use serve::serve;
+pub use view::{
+    Accepted, ActiveSweep, BreakerState, BreakerView, ContainerView, Paused, PolicyInForce, Status,
+    SweepRequest, SweepsQuery,
+};

@@ -43,7 +43,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown`, then lets requests in flight finish, at most five seconds. The socket's name is
 /// gone when this returns.
-pub async fn serve(listeners: Listeners, node: Arc<dyn Node>, shutdown: CancellationToken) {
+pub async fn serve(node: Arc<dyn Node>, listeners: Listeners, shutdown: CancellationToken) {
     let Listeners { unix, socket, tcp } = listeners;
     let connections = TaskTracker::new();
     tracing::info!(socket = ?socket.path(), "control endpoint ready");

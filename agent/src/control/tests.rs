@@ -60,7 +60,6 @@ impl Node for Recorded {
             name: "global".into(),
             state: BreakerState::HalfOpen,
             reason: None,
-            since: None,
             until: None,
         }])
     }
@@ -107,7 +106,7 @@ impl Served {
         let listeners = Listeners::bind(&endpoints).await.unwrap();
         let address = listeners.address().unwrap();
         let (node, stop) = (Arc::new(Recorded::default()), CancellationToken::new());
-        let task = tokio::spawn(serve(listeners, node.clone(), stop.clone()));
+        let task = tokio::spawn(serve(node.clone(), listeners, stop.clone()));
         Self { folder, node, address, stop, task }
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Container, Runtime};
+use crate::breaker;
+use crate::inventory::Runtime;
 use crate::policy::{Mode, Refusal, SweepPolicy};
 use crate::report::{Phase, SweepRecord};
 
@@ -130,29 +131,6 @@ pub struct ContainerView {
     pub last_sweep: Option<String>,
 }
 
-impl ContainerView {
-    /// What the inventory knows; the counts, the policy and the sweeps are for the caller to fill in.
-    pub fn new(container: &Container) -> Self {
-        Self {
-            id: container.id.clone(),
-            name: container.short(),
-            cgroup: container.cgroup.0,
-            cgroup_path: container.cgroup_path.clone(),
-            runtime: container.runtime,
-            image: container.names.image.clone(),
-            pid: container.first.pid,
-            upper: container.layer.as_ref().map(|layer| layer.upper.display().to_string()),
-            creates: 0,
-            removals: 0,
-            counts: BTreeMap::new(),
-            creates_per_second: 0.0,
-            policy: None,
-            refusal: None,
-            last_sweep: None,
-        }
-    }
-}
-
 /// Query of `GET /v1/sweeps`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,10 +214,28 @@ pub struct BreakerView {
     pub state: BreakerState,
     /// Why it opened, in one stable word.
     pub reason: Option<String>,
-    /// When it opened, RFC 3339.
-    pub since: Option<String>,
-    /// When it lets a probe through, RFC 3339; none: only a person closes it.
+    /// When it lets a probe through, RFC 3339; none where only a person closes it.
     pub until: Option<String>,
+}
+
+impl BreakerView {
+    /// Whether it holds work back.
+    pub fn is_not_closed(&self) -> bool {
+        self.state != BreakerState::Closed
+    }
+}
+
+impl From<breaker::BreakerView> for BreakerView {
+    fn from(breaker: breaker::BreakerView) -> Self {
+        let state = match breaker.state.as_str() {
+            "Closed" => BreakerState::Closed,
+            "HalfOpen" => BreakerState::HalfOpen,
+            _ => BreakerState::Open,
+        };
+        let time =
+            |seconds: u64| Some(jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?.to_string());
+        Self { name: breaker.name, state, reason: breaker.reason, until: breaker.until.and_then(time) }
+    }
 }
 
 /// Body of `POST /v1/pause`.
@@ -254,4 +250,25 @@ pub struct PauseRequest {
 impl PauseRequest {
     /// A sentence or two; it is stored and logged.
     pub const MAX_REASON: usize = 512;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breakers_time_is_for_people_and_its_state_for_programs() {
+        let board = breaker::BreakerView {
+            name: "workload/cart:2".into(),
+            state: "HalfOpen".into(),
+            reason: Some("OomKilled".into()),
+            until: Some(1_795_262_400),
+        };
+        let view = BreakerView::from(board);
+        assert_eq!(
+            (view.state, view.until.as_deref()),
+            (BreakerState::HalfOpen, Some("2026-11-21T12:00:00Z"))
+        );
+        assert!(view.is_not_closed());
+    }
 }

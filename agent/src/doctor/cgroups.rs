@@ -3,12 +3,10 @@
 use std::fs::read_to_string;
 use std::path::Path;
 
-use super::{Check, State};
-use crate::cli::pending;
+use super::Check;
+use crate::inventory::containers_without_cgroup;
 use crate::kernel::{Cgroups, Psi};
-
-/// Processes looked at for a cgroup of their own; a node with more has surely shown one by then.
-const MAX_PROCESSES: usize = 65_536;
+use crate::scan::{LimitSupport, available_limits};
 
 pub(super) fn checks() -> Vec<Check> {
     let cgroups = match Cgroups::find() {
@@ -19,8 +17,8 @@ pub(super) fn checks() -> Vec<Check> {
         }
     };
     let mut checks =
-        vec![mount(&cgroups), per_container(Path::new("/proc")), pressure(&cgroups), controllers(&cgroups)];
-    checks.extend(pending::scan_limits().into_iter().map(limit));
+        vec![mount(&cgroups), per_container(&cgroups), pressure(&cgroups), controllers(&cgroups)];
+    checks.extend(available_limits().into_iter().map(limit));
     checks
 }
 
@@ -31,38 +29,13 @@ fn mount(cgroups: &Cgroups) -> Check {
 
 /// Containers whose processes sit in the root of cgroup2 (a hybrid host whose runtime makes v1 cgroups only) cannot be
 /// told apart by the kernel's counters.
-fn per_container(proc: &Path) -> Check {
-    let name = "container-cgroups";
-    let Ok(entries) = proc.read_dir() else {
-        return Check::missing(name, "cannot list /proc", "mount /proc, without hidepid");
-    };
-    let in_root = entries
-        .flatten()
-        .take(MAX_PROCESSES)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(|c: char| c.is_ascii_digit()))
-        .filter(|entry| is_unseen_container(&entry.path()))
-        .count();
-    if in_root == 0 {
+fn per_container(cgroups: &Cgroups) -> Check {
+    let (name, unseen) = ("container-cgroups", containers_without_cgroup(cgroups));
+    if unseen == 0 {
         return Check::ok(name, "no container's process sits in the root cgroup of cgroup2");
     }
     let remedy = "let the runtime make cgroup2 cgroups: boot with systemd.unified_cgroup_hierarchy=1, or start it below one";
-    Check::limited(
-        name,
-        format!("{in_root} processes with an overlay root sit in the root cgroup: not seen"),
-        remedy,
-    )
-}
-
-fn is_unseen_container(process: &Path) -> bool {
-    let text = |file| read_to_string(process.join(file)).unwrap_or_default();
-    // The unified hierarchy's line; the root cgroup is a bare slash.
-    text("cgroup").lines().any(|line| line == "0::/") && text("mountinfo").lines().any(is_overlay_root)
-}
-
-// Field 5 of mountinfo is the mount point, the first after the lone hyphen the filesystem's type.
-fn is_overlay_root(line: &str) -> bool {
-    let Some((before, after)) = line.split_once(" - ") else { return false };
-    before.split(' ').nth(4) == Some("/") && after.split(' ').next() == Some("overlay")
+    Check::limited(name, format!("{unseen} processes of containers sit in the root cgroup: not seen"), remedy)
 }
 
 fn pressure(cgroups: &Cgroups) -> Check {
@@ -100,38 +73,33 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-fn limit(support: pending::LimitSupport) -> Check {
+fn limit(support: LimitSupport) -> Check {
     let remedy = "give the controller to podsweep's cgroup, or set scan.allowMissingLimits in the policy";
-    let name = format!("limit-{}", support.file);
-    match support.available {
-        Ok(()) => Check::ok(&name, "available to scans"),
-        Err(why) => Check { state: State::Limited, ..Check::missing(&name, why, remedy) },
+    let name = format!("limit-{}", support.limit);
+    if let Some(problem) = support.problem {
+        return Check::limited(&name, problem, remedy);
     }
+    // A disk that needs no limit (tmpfs) has no file, and no problem either.
+    let files: Vec<_> = support.files.iter().map(|(file, value)| format!("{file}={value}")).collect();
+    Check::ok(&name, if files.is_empty() { "not needed for this disk".into() } else { files.join(", ") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::State;
 
     #[test]
-    fn an_overlay_on_the_root_is_told_from_one_elsewhere() {
-        assert!(is_overlay_root("66 33 0:51 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/l"));
-        assert!(!is_overlay_root("66 33 0:51 / /mnt rw,relatime - overlay overlay rw,lowerdir=/l"));
-        assert!(!is_overlay_root("66 33 8:1 / / rw,relatime - ext4 /dev/sda1 rw"));
-        assert!(!is_overlay_root("nonsense"));
-    }
-
-    #[test]
-    fn a_container_in_the_root_cgroup_is_counted() {
-        let proc = tempfile::tempdir().unwrap();
-        for (pid, cgroup) in [("7", "1:cpu:/x\n0::/\n"), ("8", "0::/docker/abc\n")] {
-            std::fs::create_dir(proc.path().join(pid)).unwrap();
-            std::fs::write(proc.path().join(pid).join("cgroup"), cgroup).unwrap();
-            let mountinfo = "66 33 0:51 / / rw - overlay overlay rw\n";
-            std::fs::write(proc.path().join(pid).join("mountinfo"), mountinfo).unwrap();
-        }
-        let check = per_container(proc.path());
+    fn a_limit_that_cannot_be_had_says_why_and_what_would_help() {
+        let support = |problem: Option<&str>| LimitSupport {
+            limit: "io",
+            files: vec![("io.max".into(), "8:0 rbps=1".into())],
+            v2: true,
+            problem: problem.map(Into::into),
+        };
+        assert_eq!(limit(support(None)).detail, "io.max=8:0 rbps=1");
+        let check = limit(support(Some("controller io is not enabled")));
         assert_eq!(check.state, State::Limited);
-        assert!(check.detail.starts_with("1 processes"), "{}", check.detail);
+        assert!(check.remedy.is_some_and(|remedy| remedy.contains("allowMissingLimits")));
     }
 }

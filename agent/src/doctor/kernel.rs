@@ -7,8 +7,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, 
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::{Check, State};
-use crate::cli::pending;
 use crate::kernel::Psi;
+use crate::observe;
 
 /// BPF ring buffers and `STATX_MNT_ID` came with 5.8; the other calls that are needed are older.
 const OLDEST: (u32, u32) = (5, 8);
@@ -56,10 +56,10 @@ fn bpf_lsm() -> Check {
 }
 
 fn tiers() -> Vec<Check> {
-    let trials = pending::tiers();
+    let trials = observe::trial();
     let any = trials.iter().any(|(_, result)| result.is_ok());
     let mut checks: Vec<_> =
-        trials.into_iter().map(|(tier, result)| tier_check(&tier, result, any)).collect();
+        trials.into_iter().map(|(tier, result)| tier_check(&tier.to_string(), result, any)).collect();
     if !any {
         let remedy =
             "run as root with CAP_BPF and CAP_PERFMON, on a kernel with BTF; the tiers above say what failed";

@@ -46,12 +46,12 @@ fn configured(config: &Config) -> Vec<Check> {
 fn policies(folder: &Path) -> Check {
     let remedy = "put SweepPolicy files there; `podsweep check FOLDER` tells when they are right";
     match pending::load_folder(folder) {
-        Ok(policies) if policies.is_empty() => Check::limited(
+        Ok(0) => Check::limited(
             "policies",
             format!("{}: none, so nothing is ever swept", folder.display()),
             remedy,
         ),
-        Ok(policies) => Check::ok("policies", format!("{} in {}", policies.len(), folder.display())),
+        Ok(count) => Check::ok("policies", format!("{count} in {}", folder.display())),
         Err(problems) => {
             let first = problems.first().map_or("", String::as_str);
             let more = match problems.len() {
