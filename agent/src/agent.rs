@@ -56,7 +56,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     let listeners = Listeners::bind(&endpoints).await?;
     let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
-    let served = tokio::spawn(control::serve(listeners, node::view(&shared), shutdown.clone()));
+    let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
     watch::Watch::new(Arc::clone(&shared), observer).run().await;
 

@@ -45,6 +45,8 @@ pub mod gate;
 
 pub mod operation;
 
+pub mod explain;
+
 pub mod one_shot;
 
 pub mod agent;

@@ -3,6 +3,7 @@
 //! In: a target and a policy. Out: the sweep's record. Must never: sweep beside a running agent (the state directory's
 //! lock keeps them apart), or pass a guard that the agent would ask.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{scan_place, stores};
 use crate::config::Config;
+use crate::explain::explain_file;
 use crate::gate::{Entry, Gate};
 use crate::inventory::{Container, Inventory, InventorySettings, RuntimePaths, Target};
 use crate::kernel::Cgroups;
 use crate::operation::{self, Follow, Operation};
-use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
+use crate::policy::explain::Step;
+use crate::policy::{Fired, Mode, NodeGuard, PolicyError, PolicySet, Refusal, SweepPolicy, load_folder};
 use crate::report::SweepRecord;
 use crate::scan::ScanRoot;
 use crate::sweep::{self, Audit, AuditEntry, AuditResult, Done};
@@ -24,6 +27,9 @@ use crate::sweep::{self, Audit, AuditEntry, AuditResult, Done};
 fn directory_deadline(policy: &SweepPolicy) -> Instant {
     Instant::now() + policy.spec.sweep.timeout.0
 }
+
+/// A file that would go: path as the container sees it, rule, bytes on disk.
+pub type Sampled = (Vec<u8>, String, u64);
 
 /// What the command line names.
 pub struct Subject {
@@ -62,7 +68,7 @@ pub async fn scan(
     config: &Config,
     follow: &dyn Follow,
     stop: &CancellationToken,
-) -> anyhow::Result<(SweepRecord, Vec<(Vec<u8>, String, u64)>)> {
+) -> anyhow::Result<(SweepRecord, Vec<Sampled>)> {
     let cgroups = Cgroups::find()?;
     let place = scan_place(config, &cgroups);
     let tools = sweep::Tools {
@@ -144,4 +150,25 @@ fn operation(subject: Subject, policy: Arc<SweepPolicy>, mode: Mode, never: Vec<
         top_directories: Vec::new(),
         attempt: 0,
     }
+}
+
+/// Why a file would, or would not, be removed, by this policy or by those of the node.
+pub fn explain(
+    config: &Config,
+    target: &Target,
+    path: &Path,
+    policy: Option<SweepPolicy>,
+) -> anyhow::Result<Vec<Step>> {
+    let container = container(target, config)?;
+    let set = match policy {
+        Some(policy) => PolicySet::new(vec![Arc::new(policy)])?,
+        None => load_folder(&config.policies).map_err(|errors| anyhow::anyhow!(first(&errors)))?,
+    };
+    let now = Timestamp::now();
+    let now = (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or_default());
+    Ok(explain_file(&container, path, &set, &NodeGuard::new(config)?, now)?)
+}
+
+fn first(errors: &[PolicyError]) -> String {
+    errors.first().map_or_else(|| "policies cannot be read".into(), ToString::to_string)
 }

@@ -233,7 +233,6 @@ fn breaker_view(view: breaker::BreakerView) -> BreakerView {
             _ => BreakerState::Open,
         },
         reason: view.reason,
-        since: None,
         until: view
             .until
             .and_then(|until| Timestamp::from_second(i64::try_from(until).ok()?).ok())

@@ -6,8 +6,10 @@
 #![allow(unsafe_code, reason = "nix and rustix have no safe F_SETLEASE, F_GETLEASE and F_SETSIG")]
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::libc;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// `F_SETSIG` of linux/asm-generic/fcntl.h, the same on x86-64 and arm64. The libc crate does not have it.
@@ -47,6 +49,16 @@ impl Lease {
     /// Whether nobody has tried to open the file since.
     pub(super) fn whole(&self) -> bool {
         control(&self.0, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
+    }
+}
+
+/// Whether the filesystem of `directory` grants leases, tried on an unnamed file.
+pub fn try_lease(directory: &Path) -> std::io::Result<()> {
+    let file = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR)?;
+    match Lease::ask(file) {
+        Asked::Granted(_) => Ok(()),
+        Asked::InUse => Err(Errno::AGAIN.into()),
+        Asked::Unknown(errno) => Err(errno.into()),
     }
 }
 

@@ -28,6 +28,7 @@ mod tests;
 
 pub use audit::{Audit, AuditEntry, AuditResult, Fate};
 pub use event::{Done, Event};
+pub use lease::try_lease;
 pub use plan::{Plan, directory_root, plan_roots};
 pub use run::{Tools, run};
 pub use source::{Candidates, ScanNotStarted, Scans};
