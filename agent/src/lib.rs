@@ -11,6 +11,8 @@
 
 pub mod units;
 
+pub mod document;
+
 pub mod kernel;
 
 pub mod observe;

@@ -1,56 +1,34 @@
 //! Durations, quantities and percentages, read and written as Kubernetes writes them. Pure.
+//!
+//! In: text such as `1h30m`, `20Mi`, `15%`. Out: [`Span`], [`Bytes`], [`Percent`], whose `Display` reads back to the
+//! same value. Must never: accept a number whose unit it would have to guess.
 
-use std::time::Duration;
+mod bytes;
+mod percent;
+mod span;
+mod text;
 
-use serde::{Deserialize, Serialize};
+pub use bytes::Bytes;
+pub use percent::Percent;
+pub use span::Span;
 
-/// A duration: `90s`, `10m`, `2h`, `1h30m`, `100ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Span(pub Duration);
-
-impl Span {
-    /// Whole seconds.
-    pub const fn from_secs(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
+/// Text that is not a value of its unit. `Display` says what was wrong and how to write it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is not a {unit}; {remedy}")]
+pub struct UnitError {
+    /// The text, cut to its first [`UnitError::SHOWN`] characters.
+    found: String,
+    /// What it should have been: `duration`, `quantity of bytes`, `percentage`.
+    unit: &'static str,
+    /// How to write it.
+    remedy: &'static str,
 }
 
-/// A quantity of bytes: `20Mi`, `1Gi`, `512`, `10k`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Bytes(pub u64);
+impl UnitError {
+    /// Characters of a wrong value that an error shows: enough to find it, too few to flood a log.
+    const SHOWN: usize = 40;
 
-/// A share of the whole: `15%`, between 0 and 100 where it is one of a disk; a CPU share may exceed 100.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
-pub struct Percent(pub f64);
-
-// The policy stage replaces these three with the real text forms.
-impl Serialize for Span {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(s)
-    }
-}
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Duration::deserialize(d).map(Self)
-    }
-}
-impl Serialize for Bytes {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(s)
-    }
-}
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        u64::deserialize(d).map(Self)
-    }
-}
-impl Serialize for Percent {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(s)
-    }
-}
-impl<'de> Deserialize<'de> for Percent {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        f64::deserialize(d).map(Self)
+    fn new(found: &str, unit: &'static str, remedy: &'static str) -> Self {
+        Self { found: found.chars().take(Self::SHOWN).collect(), unit, remedy }
     }
 }

@@ -1,1 +1,19 @@
+//! What the tests and the demo share: real containers, real agents, and a workload whose every file is known.
+//!
+//! Nothing here is part of the product. Everything made here (cgroups, mounts, files, processes) carries a name of
+//! its own, is removed when it is dropped, and where a test was killed, by the next one.
 
+pub mod agent;
+pub mod api;
+pub mod bundle;
+pub mod cgroup;
+pub mod container;
+pub mod demo;
+pub mod http;
+pub mod image;
+pub mod isolation;
+pub mod listing;
+pub mod policies;
+pub mod wait;
+pub mod workload;
+pub mod workspace;

@@ -1,1 +1,178 @@
-fn main() {}
+//! Every developer command of podsweep: `cargo xtask --help` is the map. What comes in is a command line; what goes
+//! out are runs of cargo, apt-get and podsweep itself, one line said for each. Must never hold logic that a test or
+//! the product needs: a person must be able to run each printed command by hand.
+
+mod apt;
+mod bench;
+mod command;
+mod ebpf_toolchain;
+mod levels;
+mod lint;
+mod references;
+mod setup;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use command::{cargo, root, run, step};
+use levels::Level;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                      the main job on a real container, told as it happens
+  cargo xtask demo -o json              the same, as one JSON object on stdout
+  cargo xtask test                      every test level that this machine can run
+  cargo xtask test --level unit         only what needs neither root nor a kernel feature
+  cargo xtask test --level node -- storm        node tests whose name contains `storm`
+  cargo xtask lint                      what CI checks besides the tests
+  cargo xtask gen                       write the generated references in docs/ again
+
+Set-up happens by itself and costs nothing once it is done. Root and the package registries are needed only for
+what is missing: eBPF toolchain, bpf-linker, cargo-nextest, runc, busybox-static, e2fsprogs.
+
+Environment:
+  PODSWEEP_CACHE        where bpf-linker is installed (default ~/.cache/podsweep)
+  PODSWEEP_EBPF_OBJECT  a ready eBPF object: no eBPF toolchain is needed
+  PODSWEEP_EBPF_RUSTC   a rustc with a prebuilt core for bpfel-unknown-none
+  BPF_LINKER            a ready bpf-linker";
+
+/// Every developer command of podsweep.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing for the commands below; nothing where nothing is.
+    Setup,
+    /// Build the agent and the tests' programs.
+    Build {
+        /// Optimised.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run the main job on a real container: storm, burst, scan, sweep, observation.
+    Demo {
+        /// What to print: the story, or one JSON object.
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Run every test level that this machine can run; say which it cannot, and why.
+    Test {
+        /// Only these levels.
+        #[arg(long, value_enum)]
+        level: Vec<Level>,
+        /// Passed on to `cargo nextest run`.
+        #[arg(last = true)]
+        nextest: Vec<String>,
+    },
+    /// Check formatting, clippy, dependencies and generated references.
+    Lint,
+    /// Format every crate.
+    Fmt,
+    /// Write the generated references in docs/ again.
+    Gen {
+        /// Write nothing; fail where a reference is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure something and print how.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum)]
+        what: bench::What,
+    },
+}
+
+/// What the demo prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// The story as it happens, then a summary.
+    Text,
+    /// One object on stdout, nothing else.
+    Json,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::run(),
+        Task::Build { release } => setup::run().and_then(|()| build(release)),
+        Task::Demo { output } => demo(output),
+        Task::Test { level, nextest } => test(&level, &nextest),
+        Task::Lint => setup::run().and_then(|()| lint::run()),
+        Task::Fmt => lint::format(),
+        Task::Gen { check } => setup::run().and_then(|()| references::run(check)),
+        Task::Bench { what } => {
+            setup::run()?;
+            build(true)?;
+            bench::run(what)
+        }
+    }
+}
+
+fn build(release: bool) -> Result<()> {
+    step("build");
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--workspace", "--bins", "--exclude", "xtask"]);
+    if release {
+        build.arg("--release");
+    }
+    run(&mut build)
+}
+
+fn demo(output: Output) -> Result<()> {
+    setup::run()?;
+    build(false)?;
+    step("demo");
+    let mut demo = Command::new(root().join("target/debug/demo"));
+    if output == Output::Json {
+        demo.args(["-o", "json"]);
+    }
+    let status = demo.current_dir(root()).status()?;
+    if !status.success() {
+        bail!(
+            "the demo failed ({status}); what failed is said above, its agent's log is in the folder named there"
+        );
+    }
+    Ok(())
+}
+
+fn test(only: &[Level], nextest: &[String]) -> Result<()> {
+    setup::run()?;
+    let (can, cannot) = levels::sort(only);
+    if can.is_empty() {
+        levels::say(&cannot);
+        bail!("none of the levels asked for can run here");
+    }
+    build(false)?;
+    for level in &can {
+        step(&format!("{level}: {}", level.about()));
+    }
+    levels::say(&cannot);
+    run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(&can)]).args(nextest))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::inventory::VolumeKind;
 use crate::units::{Bytes, Percent, Span};
@@ -80,19 +81,39 @@ pub struct Spec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Select {
     /// Globs over the namespace.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// Labels the pod must have.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
     /// Like a Kubernetes label selector's matchExpressions.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub pod_expressions: Vec<LabelExpression>,
     /// Globs over `Kind/name`.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<String>,
     /// Globs over the container's name.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<String>,
     /// Globs over the image reference.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
     /// Globs over the cgroup path.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub cgroups: Vec<String>,
+}
+
+/// A line that is given must say something: `namespaces: []` could be meant as "none" or as "all".
+fn filled<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    let value = T::deserialize(deserializer)?;
+    if value == T::default() {
+        return Err(D::Error::custom("is empty; fill it, or remove the line so that it does not count"));
+    }
+    Ok(value)
 }
 
 /// One requirement on labels.
@@ -145,6 +166,8 @@ pub enum Trigger {
     NodeInodesFree(NodeFree),
     /// Free bytes of it.
     NodeBytesFree(NodeFree),
+    /// Forecast from the node's net growth: not available yet.
+    Exhaustion(Exhaustion),
     /// Cron, five fields, the node's time zone.
     Schedule(String),
 }
@@ -155,6 +178,14 @@ pub enum Trigger {
 pub struct NodeFree {
     /// Below this share of the whole.
     pub below: Percent,
+}
+
+/// A forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Exhaustion {
+    /// Time until the filesystem is full.
+    pub within: Span,
 }
 
 /// What a file must be.

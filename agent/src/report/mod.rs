@@ -3,5 +3,18 @@
 //! In: what the other stages did. Out: `/metrics`, SQLite, the journal, log lines. Must never: decide anything.
 
 mod record;
+mod state_dir;
 
+#[cfg(test)]
+mod small_disk;
+
+pub mod history;
+pub mod journal;
+pub mod log;
+pub mod metrics;
+
+pub use history::{History, HistoryError, HistoryLimits};
+pub use journal::{Journal, JournalLimits};
+//pub use metrics::Metrics;
 pub use record::{Health, Outcome, Phase, Subject, SweepFigures, SweepRecord};
+pub use state_dir::{StateDirError, StateLock};

@@ -35,6 +35,20 @@ pub enum Outcome {
     Abandoned,
 }
 
+impl Outcome {
+    /// The stable word, as JSON and the metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "Complete",
+            Self::Partial => "Partial",
+            Self::Stopped => "Stopped",
+            Self::Refused => "Refused",
+            Self::Failed => "Failed",
+            Self::Abandoned => "Abandoned",
+        }
+    }
+}
+
 /// What the observation window showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
@@ -44,6 +58,17 @@ pub enum Health {
     Harmed,
     /// A signal was missing. Never counts as healthy.
     Unknown,
+}
+
+impl Health {
+    /// The stable word, as JSON and the metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Harmed => "Harmed",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// Which container, as it was when the sweep began.

@@ -3,9 +3,47 @@
 //!
 //! In: [`ScanRequest`]. Out: [`ScanMessage`]s, ending in [`ScanReport`]. Must never: change a file, follow a
 //! symlink, leave the filesystem it started on.
+//!
+//! ```text
+//! agent    start -> cgroup (limit, device), priority -> running (wire, protocol)      leftovers, support
+//!                                                          | pipes
+//! worker   worker -> confine, seccomp -> walk (tree, lower, judge, newest) -> findings -> stream (wire)
+//! ```
 
+mod cgroup;
+mod confine;
+mod device;
+mod findings;
+mod ioprio;
+mod judge;
+mod leftovers;
+mod limit;
+mod lower;
 mod message;
+mod newest;
+mod owner;
+mod priority;
+mod protocol;
+mod running;
+mod seccomp;
+mod start;
+mod stream;
+mod support;
+mod tree;
+mod usage;
+mod walk;
+mod wire;
+pub mod worker;
 
+pub use cgroup::{CgroupError, ScanCgroup};
+pub use confine::ConfineError;
+pub use judge::JudgeError;
+pub use leftovers::{LeftoverReport, sweep_leftovers};
+pub use limit::LimitError;
 pub use message::{
     Candidate, Identity, Kept, KeptCounts, ScanEnd, ScanMessage, ScanReport, ScanRequest, ScanRoot,
 };
+pub use running::RunningScan;
+pub use start::{DEFAULT_PARENT, ScanError, ScanPlace, start};
+pub use support::{LimitSupport, available_limits};
+pub use wire::WireError;

@@ -1,0 +1,266 @@
+//! The inventory: containers kept up to date.
+//!
+//! In: the cgroup tree (walked at start and slowly after), the kernel's events of cgroups made and removed, the
+//! passing of time. Out: the [`Container`]s and what changed of them. Must never: change anything on the host; call a
+//! container known before the kernel shows a process in it.
+
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::book::{Book, Changes};
+use super::cgroup_name::{ancestors, is_within, recognise};
+use super::find::find;
+use super::fresh::Fresh;
+use super::look::Surroundings;
+use super::processes;
+use super::root::{HostRoots, inode_number};
+use super::survey::{Holder, Survey, Surveyor};
+use super::{CgroupEvent, CgroupId, Container, NameSource, Runtime, Target, TargetError};
+use crate::kernel::Cgroups;
+
+/// Containers whose first process is asked after at each [`Inventory::settle`]: with four calls a second, up to 64
+/// containers are checked four times a second, 4,096 once in 16 s. About 15 µs each.
+const CHECKS_PER_SETTLE: usize = 64;
+
+/// How the inventory is set up.
+#[derive(Debug, Clone)]
+pub struct InventorySettings {
+    /// Most containers and units that are watched; more are counted by [`Inventory::loss`].
+    pub max_containers: usize,
+    /// Directories of the host that policies may name where containers mount them.
+    pub host_paths: Vec<PathBuf>,
+    /// Whether systemd services and scopes are listed, too.
+    pub units: bool,
+}
+
+impl Default for InventorySettings {
+    fn default() -> Self {
+        Self { max_containers: 4096, host_paths: Vec::new(), units: true }
+    }
+}
+
+/// What the inventory's limits have left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InventoryLoss {
+    /// Containers over [`InventorySettings::max_containers`] now.
+    pub containers_skipped: u64,
+    /// Walks of the tree that ended at their limit of cgroups, since the start.
+    pub walks_cut: u64,
+    /// Fresh cgroups left to the next rescan, since the start.
+    pub fresh_turned_away: u64,
+    /// Nested cgroups whose counts are not rolled up, since the start.
+    pub nested_left_out: u64,
+}
+
+/// The containers of this node.
+pub struct Inventory {
+    cgroups: Cgroups,
+    names: Box<dyn NameSource>,
+    settings: InventorySettings,
+    /// The agent's own cgroup.
+    own: String,
+    book: Book,
+    fresh: Fresh,
+    started: Instant,
+    walks_cut: u64,
+    /// Where the last round of checks ended.
+    checked: CgroupId,
+}
+
+impl Inventory {
+    /// Empty until the first [`Self::rescan`]. `host_paths` that exist are taken with their symlinks resolved.
+    pub fn new(cgroups: Cgroups, names: Box<dyn NameSource>, mut settings: InventorySettings) -> Self {
+        for path in &mut settings.host_paths {
+            *path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        }
+        // Unreadable: then nothing is taken for the agent, whose own root is the host's and no layer anyway.
+        let own = processes::cgroup_of("self")
+            .inspect_err(|error| tracing::warn!(%error, "own cgroup unknown"))
+            .unwrap_or_else(|_| "/".to_owned());
+        let book = Book::new(settings.max_containers);
+        let (fresh, started) = (Fresh::default(), Instant::now());
+        Self { cgroups, names, settings, own, book, fresh, started, walks_cut: 0, checked: CgroupId(0) }
+    }
+
+    /// Walks the whole tree and looks at every container. Blocking: about 0.2 ms a container.
+    pub fn rescan(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        self.book.begin_round();
+        let seen = self.visit("/", &mut changes);
+        let gone: Vec<_> =
+            self.book.all().map(|known| known.cgroup).filter(|id| !seen.contains(id)).collect();
+        for id in gone {
+            self.book.remove(id, &mut changes);
+        }
+        changes
+    }
+
+    /// Takes in one event of the kernel.
+    pub fn apply(&mut self, event: &CgroupEvent) -> Changes {
+        self.apply_at(event, self.started.elapsed())
+    }
+
+    /// Looks at cgroups made a moment ago, and whether containers still run. Call four times a second.
+    pub fn settle(&mut self) -> Changes {
+        self.settle_at(self.started.elapsed())
+    }
+
+    /// All containers (and units), in the order of their cgroup ids.
+    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.book.all()
+    }
+
+    /// The container with this very cgroup.
+    pub fn get(&self, id: CgroupId) -> Option<&Arc<Container>> {
+        self.book.get(id)
+    }
+
+    /// The container with this cgroup, or with the one that it is nested in.
+    pub fn resolve(&self, id: CgroupId) -> Option<&Arc<Container>> {
+        self.book.resolve(id)
+    }
+
+    /// The container that a person named.
+    pub fn find(&self, target: &Target) -> Result<Arc<Container>, TargetError> {
+        find(&self.book, target)
+    }
+
+    /// Containers over the limit.
+    pub fn skipped(&self) -> u64 {
+        self.book.skipped()
+    }
+
+    /// What the limits have left out, this one's and the others'.
+    pub fn loss(&self) -> InventoryLoss {
+        InventoryLoss {
+            containers_skipped: self.book.skipped(),
+            walks_cut: self.walks_cut,
+            fresh_turned_away: self.fresh.turned_away,
+            nested_left_out: self.book.nested_left_out,
+        }
+    }
+
+    fn apply_at(&mut self, event: &CgroupEvent, now: Duration) -> Changes {
+        let mut changes = Changes::default();
+        match event {
+            CgroupEvent::Made { id, path } => self.made(*id, path, now, &mut changes),
+            CgroupEvent::Removed { id } => {
+                self.fresh.remove(*id);
+                self.book.remove(*id, &mut changes);
+            }
+        }
+        changes
+    }
+
+    fn made(&mut self, id: CgroupId, path: &str, now: Duration, changes: &mut Changes) {
+        // Another hierarchy's, or gone already.
+        if !self.is_at(id, path) {
+            return;
+        }
+        let nested_in = recognise(path).is_none().then(|| self.container_above(path)).flatten();
+        match nested_in.map(|above| (above, self.book.at(above))) {
+            Some((_, Some(holder))) => self.book.nest(id, holder.cgroup, changes),
+            // A container by name that had no process when it was looked at: this may be where it gets one.
+            Some((above, None)) => {
+                if let Some(holder) = inode_number(&self.cgroups.directory(above)) {
+                    self.fresh.push(CgroupId(holder), above, now);
+                }
+            }
+            None => {
+                self.fresh.push(id, path, now);
+                self.visit(path, changes);
+            }
+        }
+    }
+
+    fn settle_at(&mut self, now: Duration) -> Changes {
+        let mut changes = Changes::default();
+        for entry in self.fresh.take_due(now) {
+            if !self.is_at(entry.id, &entry.path) {
+                self.book.remove(entry.id, &mut changes);
+                continue;
+            }
+            self.visit(&entry.path, &mut changes);
+            let complete = self.book.get(entry.id).is_some_and(|found| is_complete(found));
+            self.fresh.put_back(entry, complete, now);
+        }
+        self.check_some(now, &mut changes);
+        changes
+    }
+
+    // A container whose first process ended has another one now, or starts again in the same cgroup, or is gone.
+    fn check_some(&mut self, now: Duration, changes: &mut Changes) {
+        let round: Vec<_> = self.book.round_from(self.checked).take(CHECKS_PER_SETTLE).cloned().collect();
+        for container in round {
+            self.checked = container.cgroup;
+            if processes::is_running(&container.first) {
+                continue;
+            }
+            let path = &container.cgroup_path;
+            self.visit(path, changes);
+            self.fresh.push(container.cgroup, path, now);
+        }
+    }
+
+    /// Looks at everything at and below `start`; returns the containers found there.
+    fn visit(&mut self, start: &str, changes: &mut Changes) -> HashSet<CgroupId> {
+        let roots = HostRoots::find();
+        let survey = self.survey(start, &roots);
+        self.walks_cut += u64::from(survey.cut);
+        self.book.nested_left_out += survey.nested_left_out;
+        let surroundings = Surroundings {
+            roots: &roots,
+            names: self.names.as_ref(),
+            allowed: &self.settings.host_paths,
+            host: OnceCell::new(),
+        };
+        let mut seen = HashSet::new();
+        for site in &survey.sites {
+            if !self.book.has_room_for(site.id) {
+                continue;
+            }
+            let before = self.book.get(site.id).map(Arc::as_ref);
+            match surroundings.look(site, before) {
+                Some(container) => {
+                    seen.insert(site.id);
+                    self.book.put(container, changes);
+                }
+                None => self.book.remove(site.id, changes),
+            }
+        }
+        seen
+    }
+
+    fn survey(&self, start: &str, roots: &HostRoots) -> Survey {
+        let surveyor =
+            Surveyor { hierarchies: &self.cgroups, roots, own: &self.own, units: self.settings.units };
+        surveyor.survey(start, self.holder(start))
+    }
+
+    fn holder(&self, path: &str) -> Holder {
+        if self.container_above(path).is_some() {
+            return Holder::Container;
+        }
+        let unit = ancestors(path).any(|above| self.book.at(above).is_some());
+        if unit { Holder::Unit } else { Holder::Nothing }
+    }
+
+    // Known by its root, or by its name though there may be no process in it yet.
+    fn container_above<'a>(&self, path: &'a str) -> Option<&'a str> {
+        ancestors(path).find(|above| {
+            let named = recognise(above).is_some() && !is_within(&self.own, above);
+            named || self.book.at(above).is_some_and(|known| known.runtime != Runtime::Unit)
+        })
+    }
+
+    fn is_at(&self, id: CgroupId, path: &str) -> bool {
+        inode_number(&self.cgroups.directory(path)) == Some(id.0)
+    }
+}
+
+fn is_complete(container: &Container) -> bool {
+    container.runtime == Runtime::Unit || container.layer.is_some()
+}

@@ -1,0 +1,6 @@
+//! The inventory against this machine's kernel: real cgroups, overlayfs, and runc. Needs root (it makes cgroups and,
+//! each in a mount namespace of its own, mounts), runc and busybox-static.
+
+mod overlay_root;
+mod real_runc;
+mod stage;

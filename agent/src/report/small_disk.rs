@@ -1,0 +1,34 @@
+//! For tests: a small tmpfs in a mount namespace of the test's own thread, to be really full.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Runs `test` in a folder on a tmpfs of this many MiB that nobody else sees, gone with the thread.
+pub(super) fn on_small_disk(mebibytes: u32, test: impl FnOnce(&Path) + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: mounting needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        let options = format!("size={mebibytes}m");
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        test(&path);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Takes every last block.
+pub(super) fn fill(folder: &Path) {
+    let mut file = File::create(folder.join("storm")).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+}

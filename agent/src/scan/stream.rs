@@ -1,0 +1,64 @@
+//! The worker's outgoing side: messages gathered into few writes, and the clock that stops while the receiver is
+//! not reading.
+//!
+//! In: [`ScanMessage`]s. Out: frames on stdout. Must never: hold more than one write's worth.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::ScanMessage;
+use super::wire::{self, MAX_FRAME, WireError};
+
+/// Longest time a candidate waits in the buffer while the walk goes on, and the shortest between two
+/// [`ScanMessage::Progress`].
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Buffered output of one scan.
+#[derive(Debug)]
+pub(super) struct Stream<W> {
+    output: W,
+    buffer: Vec<u8>,
+    progressed: Instant,
+    /// Time spent in writes: the receiver paces the sweep by not reading, and that is no fault of the walk.
+    blocked: Duration,
+    started: Instant,
+}
+
+impl<W: Write> Stream<W> {
+    pub(super) fn new(output: W, now: Instant) -> Self {
+        let buffer = Vec::with_capacity(2 * MAX_FRAME);
+        Self { output, buffer, progressed: now, blocked: Duration::ZERO, started: now }
+    }
+
+    /// Time since the start, less the time spent waiting for the receiver.
+    pub(super) fn own_time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started).saturating_sub(self.blocked)
+    }
+
+    /// Whether [`Stream::progress`] is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.progressed) >= PROGRESS_EVERY
+    }
+
+    pub(super) fn send(&mut self, message: &ScanMessage) -> Result<(), WireError> {
+        wire::append(message, &mut self.buffer)?;
+        if self.buffer.len() >= MAX_FRAME { self.flush() } else { Ok(()) }
+    }
+
+    /// Says where the walk is and sends everything gathered so far.
+    pub(super) fn progress(&mut self, entries: u64, candidates: u64) -> Result<(), WireError> {
+        wire::append(&ScanMessage::Progress { entries, candidates }, &mut self.buffer)?;
+        self.flush()?;
+        self.progressed = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), WireError> {
+        let before = Instant::now();
+        self.output.write_all(&self.buffer)?;
+        self.output.flush()?;
+        self.buffer.clear();
+        self.blocked += before.elapsed();
+        Ok(())
+    }
+}

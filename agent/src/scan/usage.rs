@@ -1,0 +1,74 @@
+//! What a scan's cgroup has used, from whichever hierarchy counts it.
+//!
+//! In: the cgroup's directories. Out: figures; zero where this host does not count them. Must never: write.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::kernel;
+
+/// Figures of one scan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// CPU time. `cpu.stat` of cgroup2 counts it with or without the cpu controller.
+    pub(super) cpu: Duration,
+    /// Time held back by the CPU quota.
+    pub(super) throttled: Duration,
+    /// Bytes read from devices.
+    pub(super) read_bytes: u64,
+    /// Processes killed for want of memory.
+    pub(super) oom_kills: u64,
+}
+
+/// Reads all of them. The same directory never holds both forms of a file.
+pub(super) fn read(directories: &[PathBuf]) -> Usage {
+    let mut usage = Usage::default();
+    for directory in directories {
+        let cpu = text(directory, "cpu.stat");
+        usage.cpu += Duration::from_micros(keyed(&cpu, "usage_usec"));
+        usage.throttled += Duration::from_micros(keyed(&cpu, "throttled_usec"));
+        usage.throttled += Duration::from_nanos(keyed(&cpu, "throttled_time"));
+        usage.read_bytes += v2_read_bytes(&text(directory, "io.stat"));
+        usage.read_bytes += v1_read_bytes(&text(directory, "blkio.throttle.io_service_bytes"));
+        usage.oom_kills += keyed(&text(directory, "memory.events"), "oom_kill");
+        usage.oom_kills += keyed(&text(directory, "memory.oom_control"), "oom_kill");
+    }
+    usage
+}
+
+/// Empty where this hierarchy has no such file.
+fn text(directory: &Path, file: &str) -> String {
+    kernel::read(directory.join(file)).unwrap_or_default()
+}
+
+/// `KEY VALUE` lines.
+fn keyed(text: &str, key: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| *name == key)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or_default()
+}
+
+/// `MAJ:MIN rbytes=N wbytes=N …`, one line per device.
+fn v2_read_bytes(text: &str) -> u64 {
+    text.split_whitespace().filter_map(|word| word.strip_prefix("rbytes=")?.parse::<u64>().ok()).sum()
+}
+
+/// `MAJ:MIN Read N`, one line per device and direction.
+fn v1_read_bytes(text: &str) -> u64 {
+    text.lines().filter_map(|line| line.split_once(" Read ")?.1.trim().parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read() {
+        assert_eq!(v2_read_bytes("8:0 rbytes=10 wbytes=5 rios=1\n8:16 rbytes=7 wbytes=0\n"), 17);
+        assert_eq!(v1_read_bytes("254:0 Read 10\n254:0 Write 3\n8:0 Read 7\nTotal 20\n"), 17);
+        assert_eq!(keyed("usage_usec 12\nuser_usec 9\n", "user_usec"), 9);
+        assert_eq!(keyed("oom_kill_disable 0\noom_kill 2\n", "oom_kill"), 2);
+    }
+}

@@ -1,0 +1,112 @@
+//! Tells the story as it happens, a line for each event. With `-o json` it is silent.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use podsweep::policy::Fired;
+use podsweep::report::{Phase, SweepRecord};
+
+use super::result::{Figures, Percentiles};
+
+/// Says lines with the time since it began, or nothing.
+#[derive(Debug)]
+pub(super) struct Narrator {
+    begun: Instant,
+    silent: bool,
+}
+
+impl Narrator {
+    pub(super) fn new(silent: bool) -> Self {
+        Self { begun: Instant::now(), silent }
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        if !self.silent {
+            eprintln!("{:>6.1} s  {what}", self.begun.elapsed().as_secs_f64());
+        }
+    }
+
+    /// The decision: what was seen, where, which policy, why.
+    pub(super) fn decision(&self, record: &SweepRecord) {
+        if let Fired::Burst { creates_per_second, limit, held_seconds } = &record.fired {
+            self.say(&format!(
+                "burst: {creates_per_second:.0} creates/s, more than {limit}/s for {held_seconds:.1} s"
+            ));
+        }
+        for (directory, creates) in &record.top_directories {
+            self.say(&format!("  {creates:>8} creates in {directory}"));
+        }
+        self.say(&format!("policy {}: {:?}, sweep {}", record.policy, record.mode, record.id));
+    }
+
+    /// What has changed between two looks at the same sweep.
+    pub(super) fn progress(&self, before: &SweepRecord, now: &SweepRecord) {
+        if let (None, Some(scan)) = (&before.scan, &now.scan) {
+            self.say(&format!(
+                "scan: {} entries, {} candidates in {} ms; {} ms CPU, throttled for {} ms; limits {:?}",
+                scan.entries,
+                scan.candidates,
+                scan.wall.as_millis(),
+                scan.cpu.as_millis(),
+                scan.throttled.as_millis(),
+                scan.limits
+            ));
+        }
+        if now.sweep.batches > before.sweep.batches {
+            self.say(&format!(
+                "  batch {:>4}: {:>7} files removed so far",
+                now.sweep.batches, now.sweep.removed
+            ));
+        }
+        if before.phase != now.phase && now.phase == Phase::Observing {
+            self.say("removal is over; watching the container");
+        }
+    }
+
+    /// How it ended.
+    pub(super) fn verdict(&self, record: &SweepRecord) {
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        self.say(&format!(
+            "verdict: {:?} ({}), container {:?} {}",
+            record.outcome,
+            word(&record.reason),
+            record.health,
+            word(&record.health_reason)
+        ));
+        for note in &record.notes {
+            self.say(&format!("note: {note}"));
+        }
+    }
+
+    /// The figures, for people.
+    pub(super) fn summary(&self, figures: &Figures) {
+        if self.silent {
+            return;
+        }
+        let Figures { kernel, tier, created, counted, detected_after_ms, candidates, removed, .. } = figures;
+        let line = |name: &str, value: String| eprintln!("  {name:<20} {value}");
+        eprintln!();
+        line("kernel", format!("{kernel}, counting by {tier}"));
+        line("created, counted", format!("{created}, {counted}"));
+        line("detected after", format!("{detected_after_ms} ms"));
+        line("candidates, removed", format!("{candidates}, {removed}"));
+        line("kept", kept(&figures.kept));
+        line("wrongly removed", figures.wrongly_removed.to_string());
+        line("missed", figures.missed.to_string());
+        line("restarts", figures.container_restarts.to_string());
+        let beats = &figures.heartbeat_us;
+        for (when, beats) in [("before", beats.before), ("during", beats.during), ("after", beats.after)] {
+            line(&format!("heartbeat {when}"), percentiles(beats));
+        }
+        line("scan", format!("{} ms, {} ms CPU", figures.scan.wall_ms, figures.scan.cpu_ms));
+        line("sweep", format!("{} batches in {} ms", figures.sweep.batches, figures.sweep.wall_ms));
+    }
+}
+
+fn kept(kept: &BTreeMap<String, u64>) -> String {
+    kept.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn percentiles(of: Percentiles) -> String {
+    format!("p50 {} us, p99 {} us", of.p50, of.p99)
+}

@@ -1,0 +1,54 @@
+//! Policies for the tests, in the text form that people write.
+
+use crate::container::Container;
+
+/// What a policy under test does beyond its rules for scratch files.
+#[derive(Debug, Clone, Copy)]
+pub struct Scratch<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// `Observe`, `DryRun` or `Enforce`.
+    pub mode: &'a str,
+    /// YAML of `spec.triggers`.
+    pub triggers: &'a str,
+    /// YAML of `spec.sweep`.
+    pub sweep: &'a str,
+}
+
+/// Only by hand.
+pub const NEVER: &str = "[]";
+/// A storm that lasts 12 s: by then its first files are older than the 10 s that nothing may be younger than.
+pub const BURST: &str = "[{burst: {createsPerSecond: 50, for: 12s}}]";
+/// A whole small storm in a second.
+pub const FAST: &str = "{batchSize: 1000, batchInterval: 100ms}";
+/// A storm of some thousand files in some minutes: time to interfere.
+pub const SLOW: &str = "{batchSize: 20, batchInterval: 200ms}";
+
+impl<'a> Scratch<'a> {
+    /// Removes what is asked for by hand, fast.
+    pub const fn by_hand(name: &'a str) -> Self {
+        Self { name, mode: "Enforce", triggers: NEVER, sweep: FAST }
+    }
+
+    /// The policy for one container: scratch files of /tmp and downloads in /app/cache, as the demo's policy.
+    pub fn of(self, container: &Container) -> String {
+        let Self { name, mode, triggers, sweep } = self;
+        let cgroup = container.cgroup().path();
+        format!(
+            "apiVersion: podsweep.io/v1alpha1\n\
+             kind: SweepPolicy\n\
+             metadata: {{name: {name}}}\n\
+             spec:\n\
+             \x20 mode: {mode}\n\
+             \x20 select: {{cgroups: [\"{cgroup}\"]}}\n\
+             \x20 triggers: {triggers}\n\
+             \x20 junk:\n\
+             \x20 - {{name: tmp, paths: [\"/tmp/**\"], exclude: [\"**/*.lock\", \"**/.keep\"], olderThan: 10s}}\n\
+             \x20 - {{name: downloads, paths: [\"/app/cache/*.part\"], olderThan: 10s}}\n\
+             \x20 never: [\"/app/data/**\"]\n\
+             \x20 scan: {{cpu: 50%, readBytesPerSecond: 50Mi, readIOPS: 5000}}\n\
+             \x20 sweep: {sweep}\n\
+             \x20 rollout: {{observe: 2s}}\n"
+        )
+    }
+}

@@ -1,0 +1,130 @@
+//! The test levels: what each needs of the machine, and which tests it is made of.
+
+use std::fmt;
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::apt::is_root;
+use crate::command::{step, which};
+
+/// Where tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Beside the code.
+    Unit,
+    /// This machine's kernel and real files.
+    Kernel,
+    /// Real containers and a real agent.
+    Node,
+    /// Other kernels and cgroup v2, in QEMU.
+    Vm,
+    /// A real API server.
+    Cluster,
+    /// A container that attacks.
+    Adversary,
+    /// Dashboards.
+    Web,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("?", |value| value.get_name()))
+    }
+}
+
+impl Level {
+    /// What it shows.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Unit => "each module by itself",
+            Self::Kernel => "counters and file systems of this kernel",
+            Self::Node => "real containers, a real agent",
+            Self::Vm => "other kernels",
+            Self::Cluster => "a real API server",
+            Self::Adversary => "a hostile container",
+            Self::Web => "dashboards",
+        }
+    }
+
+    /// nextest's name for its tests.
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Unit => "(not package(podsweep-tests) or (package(podsweep-tests) and not kind(test)))",
+            Self::Kernel => "(package(podsweep-tests) and binary(/^kernel_/))",
+            Self::Node => "(package(podsweep-tests) and binary(/^node_/))",
+            Self::Vm | Self::Cluster | Self::Adversary | Self::Web => "none()",
+        }
+    }
+
+    /// Why it cannot run here, if it cannot.
+    fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Unit => None,
+            Self::Kernel => needs_root(),
+            Self::Node => needs_root().or_else(needs_containers),
+            Self::Vm | Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
+        }
+    }
+}
+
+fn needs_root() -> Option<String> {
+    (!is_root()).then(|| "needs root (loads eBPF programs, makes cgroups and mounts)".into())
+}
+
+fn needs_containers() -> Option<String> {
+    if which("runc").is_none() {
+        return Some("no runc: apt-get install runc".into());
+    }
+    let unified = ["/sys/fs/cgroup/unified/cgroup.procs", "/sys/fs/cgroup/cgroup.procs"];
+    let has_cgroup2 = unified.iter().any(|file| Path::new(file).exists());
+    (!has_cgroup2).then(|| "no cgroup2 is mounted below /sys/fs/cgroup".into())
+}
+
+/// A level that cannot run here, and why.
+pub(crate) type Obstacle = (Level, String);
+
+/// Which of the levels asked for (all, where none is) can run, and why the others cannot.
+pub(crate) fn sort(only: &[Level]) -> (Vec<Level>, Vec<Obstacle>) {
+    let asked = if only.is_empty() { Level::value_variants() } else { only };
+    let mut can = Vec::new();
+    let mut cannot = Vec::new();
+    for level in asked {
+        match level.obstacle() {
+            None => can.push(*level),
+            Some(why) => cannot.push((*level, why)),
+        }
+    }
+    (can, cannot)
+}
+
+/// One line for each level that cannot run.
+pub(crate) fn say(cannot: &[Obstacle]) {
+    for (level, why) in cannot {
+        step(&format!("{level}: not run: {why}"));
+    }
+}
+
+/// nextest's filter for all of `levels`.
+pub(crate) fn filter(levels: &[Level]) -> String {
+    levels.iter().map(|level| level.filter()).collect::<Vec<_>>().join(" + ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_without_tests_says_so_and_is_not_run() {
+        let (can, cannot) = sort(&[Level::Unit, Level::Vm]);
+        assert_eq!(can, [Level::Unit]);
+        assert_eq!(cannot, [(Level::Vm, "no such tests yet".to_owned())]);
+    }
+
+    #[test]
+    fn levels_are_joined() {
+        let joined = filter(&[Level::Kernel, Level::Node]);
+        assert_eq!(joined.matches(" + ").count(), 1);
+        assert!(joined.contains("kernel_") && joined.contains("node_"));
+    }
+}
