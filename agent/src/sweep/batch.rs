@@ -3,19 +3,20 @@
 //!
 //! Everything a batch opens in the container is closed when it ends.
 
+mod emptied;
+
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
+use rustix::fs::FileType;
 
 use super::audit::{Audit, AuditEntry, AuditResult, Fate};
 use super::directories::{Areas, Pending};
 use super::door::{self, Claim, Deed, NoLease, OpenTest};
 use super::end::{End, Halt, enough};
 use super::held::{Held, Lost};
-use super::identity::{file_type, look};
+use super::identity::file_type;
 use super::open_files::{InUse, Reach, Wanted};
 use super::plan::Plan;
 use super::tally::Tally;
@@ -23,10 +24,7 @@ use super::view::{Parent, View, ViewError, split};
 use crate::inventory::VolumeKind;
 use crate::kernel::Free;
 use crate::policy::{Action, Mode as PolicyMode};
-use crate::scan::{Candidate, Identity, Kept, ScanEnd};
-
-/// Levels of directories that one batch takes away above each other. More wait for the next batch.
-const MAX_LEVELS: usize = 16;
+use crate::scan::{Candidate, Kept, ScanEnd};
 
 /// What one sweep carries from batch to batch.
 pub(super) struct Hand {
@@ -61,14 +59,6 @@ struct Round<'a> {
 /// The handle of the directory that the last candidate was in; candidates come directory by directory.
 #[derive(Default)]
 struct Place<'a>(Option<(u16, &'a [u8], Result<Parent, Fate>)>);
-
-/// An emptied directory that may go.
-struct Emptied {
-    root: u16,
-    path: Vec<u8>,
-    rule: u16,
-    identity: Identity,
-}
 
 impl Hand {
     /// `held` is `None` for plain directories only.
@@ -324,78 +314,6 @@ impl Hand {
             self.pending.add(root, directory, rule);
         }
     }
-
-    /// Deepest first, then the directories that this emptied in turn.
-    fn remove_emptied(&mut self, view: &View, now: Duration, tally: &mut Tally) -> Result<(), End> {
-        let mut in_use = Vec::new();
-        for _ in 0..MAX_LEVELS {
-            let emptied: Vec<Emptied> = self
-                .pending
-                .take()
-                .into_iter()
-                .filter_map(|(root, path, rule)| {
-                    let identity = empty_directory(view, root, &path)?;
-                    Some(Emptied { root, path, rule, identity })
-                })
-                .collect();
-            if emptied.is_empty() {
-                break;
-            }
-            in_use.extend(self.remove_level(view, &emptied, now, tally)?);
-        }
-        // Most likely the scan itself is still reading it; the last batch tries again.
-        for (root, path, rule) in in_use {
-            self.pending.add(root, &path, rule);
-        }
-        Ok(())
-    }
-
-    fn remove_level(
-        &mut self,
-        view: &View,
-        emptied: &[Emptied],
-        now: Duration,
-        tally: &mut Tally,
-    ) -> Result<Vec<(u16, Vec<u8>, u16)>, End> {
-        let entries: Vec<AuditEntry> = emptied.iter().map(|one| self.directory_entry(one)).collect();
-        self.announce(&entries)?;
-        let walk =
-            InUse::look(&wanted_directories(view, emptied), self.reach(emptied.iter().map(|one| one.root)));
-        if let Some(doubt) = walk.doubt() {
-            tally.note(format!("OpenFilesUnreadable: {doubt}"));
-        }
-        let mut fates = vec![Fate::NotTried; emptied.len()];
-        let mut passed = Ok(());
-        for (one, fate) in emptied.iter().zip(&mut fates) {
-            passed = self.must_go_on();
-            if passed.is_err() {
-                break;
-            }
-            *fate = remove_directory(view, one, &walk, now);
-        }
-        let written = self.write_down(&fates);
-        let mut in_use = Vec::new();
-        for (one, fate) in emptied.iter().zip(&fates) {
-            match fate {
-                Fate::Removed => {
-                    tally.figures.removed_directories += 1;
-                    self.remember_parent(one.root, &one.path, one.rule);
-                }
-                Fate::Kept(Kept::Open) => in_use.push((one.root, one.path.clone(), one.rule)),
-                _ => {}
-            }
-        }
-        passed.and(written).map(|()| in_use)
-    }
-
-    fn directory_entry(&self, one: &Emptied) -> AuditEntry {
-        AuditEntry {
-            path: self.plan.seen_path(one.root, &one.path),
-            rule: self.rule_name(one.rule),
-            action: Action::Delete,
-            identity: one.identity,
-        }
-    }
 }
 
 impl<'a> Place<'a> {
@@ -411,42 +329,6 @@ fn count_refusals(so_far: u32, fate: Fate) -> u32 {
         Fate::Removed | Fate::Truncated | Fate::WouldGo => 0,
         _ => so_far, // the kernel was not asked to do anything
     }
-}
-
-/// What an empty directory of the upper layer is; `None` where it is not empty, or cannot be told.
-fn empty_directory(view: &View, root: u16, path: &[u8]) -> Option<Identity> {
-    let (above, name) = split(path)?;
-    let parent = view.parent(root, above).ok()?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = openat(&parent.upper, name, flags, Mode::empty()).ok()?;
-    let mut entries = Dir::read_from(&directory).ok()?;
-    let empty =
-        entries.all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")));
-    empty.then(|| look(parent.upper.as_fd(), name).ok().map(|seen| seen.identity)).flatten()
-}
-
-fn wanted_directories(view: &View, emptied: &[Emptied]) -> Wanted {
-    let mut wanted = Wanted::default();
-    for one in emptied {
-        let Some((above, name)) = split(&one.path) else { continue };
-        let Ok(parent) = view.parent(one.root, above) else { continue };
-        if let Ok(seen) = look(parent.merged.as_fd(), name) {
-            wanted.directory(&seen.identity);
-        }
-    }
-    wanted
-}
-
-fn remove_directory(view: &View, one: &Emptied, walk: &InUse, now: Duration) -> Fate {
-    let Some((above, name)) = split(&one.path) else { return Fate::NotTried };
-    let parent = match view.parent(one.root, above) {
-        Ok(parent) => parent,
-        Err(fate) => return fate,
-    };
-    let open_test = OpenTest::Walk(walk);
-    let claim =
-        Claim { name, identity: &one.identity, deed: Deed::RemoveDirectory, open_test, now, act: true };
-    door::pass(&parent, &claim).unwrap_or(Fate::Kept(Kept::Open))
 }
 
 impl From<Lost> for End {
