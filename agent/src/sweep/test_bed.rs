@@ -19,8 +19,8 @@ use super::source::{Candidates, ScanNotStarted, Scans};
 use crate::inventory::{CgroupId, Container, Layer, Names, Runtime};
 use crate::kernel::{self, Cgroups};
 use crate::policy::{
-    Action, Breakers, JunkRule, Metadata, Mode, Pressure, Rollout, ScanSettings, Select, Spec, SweepPolicy,
-    SweepSettings,
+    Action, Breakers, FileType, JunkRule, Metadata, Mode, Pressure, Rollout, ScanSettings, Select, Spec,
+    SweepPolicy, SweepSettings,
 };
 use crate::scan::{Candidate, ScanEnd, ScanMessage, ScanReport, ScanRequest};
 use crate::units::Span;
@@ -34,7 +34,7 @@ pub(super) fn rule(name: &str, pattern: &str) -> JunkRule {
         paths: vec![pattern.into()],
         exclude: Vec::new(),
         volumes: vec![crate::inventory::VolumeKind::WritableLayer],
-        types: Vec::new(),
+        types: vec![FileType::File, FileType::Symlink, FileType::Socket, FileType::Fifo],
         older_than: Span::from_secs(10),
         min_size: crate::units::Bytes(0),
         keep_newest: 0,
