@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use crate::scan::{ScanMessage, ScanReport, ScanRequest};
+use crate::scan::{RunningScan, ScanError, ScanMessage, ScanPlace, ScanReport, ScanRequest};
 
 /// Starts scans.
 pub trait Scans: Sync {
@@ -38,4 +38,36 @@ pub struct ScanNotStarted {
     pub reason: String,
     /// A sentence, with the path and the remedy.
     pub message: String,
+}
+
+impl Scans for ScanPlace {
+    type Running = RunningScan;
+
+    async fn start(&self, request: ScanRequest) -> Result<RunningScan, ScanNotStarted> {
+        crate::scan::start(request, self)
+            .await
+            .map_err(|error| ScanNotStarted { reason: reason(&error).to_owned(), message: error.to_string() })
+    }
+}
+
+impl Candidates for RunningScan {
+    async fn next(&mut self) -> Option<ScanMessage> {
+        Self::next(self).await
+    }
+
+    fn limits(&self) -> (&BTreeMap<String, String>, &[String]) {
+        Self::limits(self)
+    }
+
+    async fn cancel(self) -> ScanReport {
+        Self::cancel(self).await
+    }
+}
+
+fn reason(error: &ScanError) -> &'static str {
+    match error {
+        ScanError::LimitsMissing { .. } => "LimitsMissing",
+        ScanError::Interrupted(_) => "Cancelled",
+        ScanError::Cgroup(_) | ScanError::Spawn { .. } | ScanError::Request(_) => "ScanNotStarted",
+    }
 }
