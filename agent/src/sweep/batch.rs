@@ -23,8 +23,10 @@ use super::tally::Tally;
 use super::view::{Parent, View, ViewError, split};
 use crate::inventory::VolumeKind;
 use crate::kernel::Free;
-use crate::policy::{Action, Mode as PolicyMode};
-use crate::scan::{Candidate, Kept, ScanEnd};
+use crate::policy::{
+    Action, FileFacts, FileType as PolicyFileType, Judgement, Junk, JunkError, Mode as PolicyMode,
+};
+use crate::scan::{Candidate, Identity, Kept, ScanEnd};
 
 /// What one sweep carries from batch to batch.
 pub(super) struct Hand {
@@ -32,6 +34,8 @@ pub(super) struct Hand {
     held: Option<Held>,
     audit: Arc<dyn Audit>,
     halt: Halt,
+    /// Judged again here: what a worker that was taken over by a hostile name might say is not enough.
+    junk: Junk,
     areas: Areas,
     pending: Pending,
     refusals: u32,
@@ -62,10 +66,16 @@ struct Place<'a>(Option<(u16, &'a [u8], Result<Parent, Fate>)>);
 
 impl Hand {
     /// `held` is `None` for plain directories only.
-    pub(super) fn new(plan: Arc<Plan>, held: Option<Held>, audit: Arc<dyn Audit>, halt: Halt) -> Self {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        held: Option<Held>,
+        audit: Arc<dyn Audit>,
+        halt: Halt,
+    ) -> Result<Self, JunkError> {
+        let junk = Junk::compile(&plan.policy.spec.junk, &plan.never)?;
         let areas = Areas::new(&plan.policy.spec.junk, &plan.never);
         let (pending, without_leases) = (Pending::default(), BTreeSet::new());
-        Self { plan, held, audit, halt, areas, pending, refusals: 0, without_leases }
+        Ok(Self { plan, held, audit, halt, junk, areas, pending, refusals: 0, without_leases })
     }
 
     /// Opens the container's view, having checked that it is still that container.
@@ -130,13 +140,8 @@ impl Hand {
                 && rules.get(usize::from(candidate.rule)).is_some_and(|rule| rule.action == candidate.action)
                 && split(&candidate.path).is_some()
         };
-        match candidates.iter().find(|candidate| !sound(candidate)) {
-            None => Ok(()),
-            Some(candidate) => {
-                tracing::error!(sweep = %self.plan.id, ?candidate, "the scan worker named what it was not asked for");
-                Err(End::ScanEnded(ScanEnd::WorkerFailed))
-            }
-        }
+        let unsound = candidates.iter().find(|candidate| !sound(candidate));
+        unsound.map_or(Ok(()), |candidate| Err(self.not_believed(candidate)))
     }
 
     fn must_not_be_enough(&self, tally: &mut Tally) -> Result<(), End> {
@@ -192,14 +197,35 @@ impl Hand {
         for (candidate, fate) in round.batch.iter().zip(fates) {
             self.must_go_on()?;
             let Some((directory, name)) = split(&candidate.path) else { continue };
-            *fate = match place.of(view, candidate.root, directory) {
-                Ok(parent) => self.pass(parent, name, candidate, &mut round),
-                Err(fate) => *fate,
+            *fate = match self.stays(candidate, round.now)? {
+                Some(why) => Fate::Kept(why),
+                None => match place.of(view, candidate.root, directory) {
+                    Ok(parent) => self.pass(parent, name, candidate, &mut round),
+                    Err(fate) => *fate,
+                },
             };
             self.refusals = count_refusals(self.refusals, *fate);
             self.judge(*fate, candidate)?;
         }
         Ok(())
+    }
+
+    /// The policy's own word on a candidate: why it stays, or `None`. One that no rule covers ends the sweep.
+    fn stays(&self, candidate: &Candidate, now: Duration) -> Result<Option<Kept>, End> {
+        let kind = self.plan.roots.get(usize::from(candidate.root)).map(|root| root.kind);
+        let path = self.plan.seen_path(candidate.root, &candidate.path);
+        let now = (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos());
+        let facts = facts(&candidate.identity);
+        match kind.map(|kind| self.junk.judge(kind, &path, &facts, now)) {
+            Some(Judgement::Junk { action, .. }) if action == candidate.action => Ok(None),
+            Some(Judgement::Kept(why)) => Ok(Some(why)),
+            _ => Err(self.not_believed(candidate)),
+        }
+    }
+
+    fn not_believed(&self, candidate: &Candidate) -> End {
+        tracing::error!(sweep = %self.plan.id, ?candidate, "the scan worker named what it was not asked for");
+        End::ScanEnded(ScanEnd::WorkerFailed)
     }
 
     /// Asked before every file: a container that has ended may be started again on the same upper directory.
@@ -321,6 +347,18 @@ impl<'a> Place<'a> {
         let here = self.0.take().filter(|(at_root, at, _)| (*at_root, *at) == (root, directory));
         &self.0.insert(here.unwrap_or_else(|| (root, directory, view.parent(root, directory)))).2
     }
+}
+
+fn facts(identity: &Identity) -> FileFacts {
+    let file_type = match file_type(identity) {
+        FileType::RegularFile => Some(PolicyFileType::File),
+        FileType::Symlink => Some(PolicyFileType::Symlink),
+        FileType::Socket => Some(PolicyFileType::Socket),
+        FileType::Fifo => Some(PolicyFileType::Fifo),
+        _ => None,
+    };
+    let Identity { mode, uid, links, size, mtime, ctime, .. } = *identity;
+    FileFacts { file_type, mode, uid, links, size, mtime, ctime }
 }
 
 fn count_refusals(so_far: u32, fate: Fate) -> u32 {

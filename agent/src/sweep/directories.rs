@@ -4,12 +4,8 @@
 //! of its rule's patterns: what a pattern spells out (`/app/cache`) is somebody's layout and stays.
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
-
-use crate::policy::JunkRule;
+use crate::policy::{JunkRule, Pattern, PatternError};
 
 /// Directories remembered at a time. A scan goes depth first, so most are emptied within a batch of being begun;
 /// past this number the newest are not remembered, and stay.
@@ -21,8 +17,8 @@ pub(super) struct Areas(Vec<Option<Area>>);
 
 #[derive(Debug)]
 struct Area {
-    inside: GlobSet,
-    denied: GlobSet,
+    inside: Vec<Pattern>,
+    denied: Vec<Pattern>,
 }
 
 /// Directories from which this sweep removed something, deepest last to be found first. Key: root and path below
@@ -38,9 +34,8 @@ impl Areas {
 
     /// Whether a rule may remove this directory (absolute, as the container sees it).
     pub(super) fn contains(&self, rule: u16, seen_path: &[u8]) -> bool {
-        let path = Path::new(std::ffi::OsStr::from_bytes(seen_path));
         let area = self.0.get(usize::from(rule)).and_then(Option::as_ref);
-        area.is_some_and(|area| area.inside.is_match(path) && !area.denied.is_match(path))
+        area.is_some_and(|area| any(&area.inside, seen_path) && !any(&area.denied, seen_path))
     }
 }
 
@@ -52,7 +47,17 @@ impl Area {
         }
         let inside: Vec<String> = rule.paths.iter().filter_map(|pattern| below(pattern)).collect();
         let denied = rule.exclude.iter().chain(never);
-        Some(Self { inside: set(inside.iter())?, denied: set(denied)? })
+        Some(Self {
+            inside: inside
+                .iter()
+                .map(|pattern| Pattern::absolute(pattern))
+                .collect::<Result<_, PatternError>>()
+                .ok()?,
+            denied: denied
+                .map(|pattern| Pattern::anywhere(pattern))
+                .collect::<Result<_, PatternError>>()
+                .ok()?,
+        })
     }
 }
 
@@ -85,16 +90,8 @@ fn below(pattern: &str) -> Option<String> {
     (!rest.contains('/') && !rest.contains("**")).then(|| format!("{top}/**"))
 }
 
-fn set<'a>(patterns: impl Iterator<Item = &'a String>) -> Option<GlobSet> {
-    let mut builder = GlobSetBuilder::new();
-    for pattern in patterns {
-        builder.add(glob(pattern).ok()?);
-    }
-    builder.build().ok()
-}
-
-fn glob(pattern: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(pattern).literal_separator(true).build()
+fn any(patterns: &[Pattern], path: &[u8]) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(path))
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub(super) enum End {
     },
     /// The policy's mode is Observe.
     ObserveOnly,
+    /// A pattern of the policy does not compile.
+    PolicyInvalid(String),
     /// The policy wants another executor.
     ExecutorUnavailable,
     /// A defect of podsweep.
@@ -75,7 +77,7 @@ impl End {
             | Self::SweepBreaker { .. }
             | Self::Replaced(_)
             | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
-            Self::ObserveOnly | Self::ExecutorUnavailable => Outcome::Refused,
+            Self::ObserveOnly | Self::PolicyInvalid(_) | Self::ExecutorUnavailable => Outcome::Refused,
             Self::ScanEnded(ScanEnd::WorkerFailed) | Self::ScanNotStarted { .. } | Self::Internal(_) => {
                 Outcome::Failed
             }
@@ -102,6 +104,7 @@ impl End {
             Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
+            Self::PolicyInvalid(_) => "PolicyInvalid",
             Self::ExecutorUnavailable => "ExecutorUnavailable",
             Self::Internal(_) => "Internal",
         };
@@ -137,6 +140,7 @@ impl End {
             Self::ScanEnded(ScanEnd::WorkerFailed) => "the scan worker died or broke the protocol".into(),
             Self::ScanNotStarted { message, .. } => format!("the scan could not start: {message}"),
             Self::ObserveOnly => "mode Observe: nothing is scanned or removed".into(),
+            Self::PolicyInvalid(what) => format!("the policy cannot be used: {what}"),
             Self::ExecutorUnavailable => "sweep.executor Exec needs Kubernetes; write Host".into(),
             Self::Internal(what) => format!("a defect of podsweep, please report it: {what}"),
         }

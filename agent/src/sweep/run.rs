@@ -154,7 +154,8 @@ impl Course {
         let begun = spawn_blocking(move || {
             let held =
                 plan.container.as_ref().map(|container| Held::take(container, &cgroups)).transpose()?;
-            let hand = Hand::new(Arc::clone(&plan), held, audit, halt);
+            let hand = Hand::new(Arc::clone(&plan), held, audit, halt)
+                .map_err(|error| End::PolicyInvalid(error.to_string()))?;
             let notes = prefix_notes(&plan, &hand.view()?);
             Ok::<_, End>((hand, notes))
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use crate::scan::{self, RunningScan, ScanError, ScanMessage, ScanPlace, ScanReport, ScanRequest};
+use crate::scan::{RunningScan, ScanError, ScanMessage, ScanPlace, ScanReport, ScanRequest};
 
 /// Starts scans.
 pub trait Scans: Sync {
@@ -44,26 +44,30 @@ impl Scans for ScanPlace {
     type Running = RunningScan;
 
     async fn start(&self, request: ScanRequest) -> Result<RunningScan, ScanNotStarted> {
-        scan::start(request, self).await.map_err(|error| {
-            let reason = match &error {
-                ScanError::LimitsMissing { .. } => "LimitsMissing",
-                _ => "ScanFailed",
-            };
-            ScanNotStarted { reason: reason.into(), message: error.to_string() }
-        })
+        crate::scan::start(request, self)
+            .await
+            .map_err(|error| ScanNotStarted { reason: reason(&error).to_owned(), message: error.to_string() })
     }
 }
 
 impl Candidates for RunningScan {
     async fn next(&mut self) -> Option<ScanMessage> {
-        RunningScan::next(self).await
+        Self::next(self).await
     }
 
     fn limits(&self) -> (&BTreeMap<String, String>, &[String]) {
-        RunningScan::limits(self)
+        Self::limits(self)
     }
 
     async fn cancel(self) -> ScanReport {
-        RunningScan::cancel(self).await
+        Self::cancel(self).await
+    }
+}
+
+fn reason(error: &ScanError) -> &'static str {
+    match error {
+        ScanError::LimitsMissing { .. } => "LimitsMissing",
+        ScanError::Interrupted(_) => "Cancelled",
+        ScanError::Cgroup(_) | ScanError::Spawn { .. } | ScanError::Request(_) => "ScanNotStarted",
     }
 }

@@ -133,6 +133,25 @@ async fn a_worker_that_names_what_it_was_not_asked_for_is_not_believed() {
 }
 
 #[tokio::test]
+async fn each_candidate_is_judged_again_before_it_goes() {
+    let directory = files(3);
+    let candidates = list(directory.path(), Action::Delete);
+    let mut plan = plan_with(directory.path(), Mode::Enforce, |_| {});
+    plan.never = vec!["/tmp/001".into()];
+    let none = CancellationToken::new;
+    let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none(), None).await;
+    assert_eq!(ended(&ran), (Outcome::Complete, "Complete", 2));
+    assert_eq!(ran.done.figures.kept.get(&Kept::Never), Some(&1));
+
+    fs::write(directory.path().join("precious"), "data").unwrap();
+    let candidates = list(directory.path(), Action::Delete);
+    let plan = plan_with(directory.path(), Mode::Enforce, |_| {});
+    let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none(), None).await;
+    assert_eq!(ended(&ran), (Outcome::Failed, "ScanFailed", 0));
+    assert!(directory.path().join("precious").exists());
+}
+
+#[tokio::test]
 async fn refusals_in_a_row_open_the_breaker() {
     let directory = files(30);
     let frozen = directory.path().join("tmp");
