@@ -1,9 +1,5 @@
 //! Each operation, on each filesystem, counts exactly what it must, in the tier that this kernel takes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it must be"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it must be")]
 
 use podsweep::observe::{Counts, ObserveSettings, Observer, Tier, trial};
 use podsweep_tests::kernel_filesystems::Filesystem;
@@ -41,8 +37,7 @@ fn every_operation_counts_exactly_on(filesystem: Filesystem) {
             .enumerate()
             .filter(|(_, operation)| operation.applies_to(filesystem))
             .filter_map(|(index, operation)| {
-                let counted = counted(&mut observer, &mut worker, index, filesystem);
-                let expected = operation.expected(tier);
+                let (counted, expected) = measured(&mut observer, &mut worker, index, filesystem);
                 (counted != expected)
                     .then(|| format!("{}: expected {expected:?}, counted {counted:?}", operation.name))
             })
@@ -51,12 +46,27 @@ fn every_operation_counts_exactly_on(filesystem: Filesystem) {
     }
 }
 
-fn counted(observer: &mut Observer, worker: &mut Worker, index: usize, filesystem: Filesystem) -> Counts {
-    let describe = |error| format!("{} on {filesystem:?}: {error}", OPERATIONS[index].name);
-    worker.ask(&Request::Prepare(index, filesystem)).map_err(describe).unwrap();
+/// What one operation counted, and what it must have.
+fn measured(
+    observer: &mut Observer,
+    worker: &mut Worker,
+    index: usize,
+    filesystem: Filesystem,
+) -> (Counts, Counts) {
+    let name = OPERATIONS[index].name;
+    worker.ask(&Request::Prepare(index, filesystem)).unwrap();
     let before = totals(observer, worker);
-    worker.ask(&Request::Run(index, filesystem)).map_err(describe).unwrap();
-    totals(observer, worker).since(&before)
+    let done = worker.ask(&Request::Run(index, filesystem));
+    let counted = totals(observer, worker).since(&before);
+    match done {
+        Ok(()) => (counted, OPERATIONS[index].expected(observer.tier())),
+        // Overlayfs of 6.1 has no O_TMPFILE. What the kernel refuses must count nothing.
+        Err(error) if error.to_string().contains("os error 95") => {
+            eprintln!("{name} on {filesystem:?}: {error}");
+            (counted, Counts::default())
+        }
+        Err(error) => panic!("{name} on {filesystem:?}: {error}"),
+    }
 }
 
 #[test]
