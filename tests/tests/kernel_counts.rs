@@ -1,17 +1,23 @@
 //! Each operation, on each filesystem, counts exactly what it must, in the tier that this kernel takes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it must be"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it must be")]
 
-use podsweep::observe::{Counts, ObserveSettings, Observer, Tier};
+use podsweep::observe::{Counts, ObserveSettings, Observer, Tier, trial};
 use podsweep_tests::kernel_filesystems::Filesystem;
 use podsweep_tests::kernel_operations::OPERATIONS;
 use podsweep_tests::kernel_worker::{Request, Storm, Worker};
 
-fn observer() -> Observer {
-    Observer::start(&ObserveSettings::default()).expect("counting needs root and a kernel with BTF")
+/// Every tier that this kernel accepts; there must be one.
+fn tiers() -> Vec<Tier> {
+    let tried = trial();
+    let accepted: Vec<Tier> =
+        tried.iter().filter(|(_, tried)| tried.is_ok()).map(|(tier, _)| *tier).collect();
+    assert!(!accepted.is_empty(), "counting needs root and a kernel with BTF: {tried:?}");
+    eprintln!("tiers: {tried:?}");
+    accepted
+}
+
+fn observer(tier: Tier) -> Observer {
+    Observer::start_tier(tier, &ObserveSettings::default()).unwrap()
 }
 
 fn worker(name: &str) -> Worker {
@@ -23,21 +29,44 @@ fn totals(observer: &mut Observer, worker: &Worker) -> Counts {
 }
 
 fn every_operation_counts_exactly_on(filesystem: Filesystem) {
-    let mut observer = observer();
-    let mut worker = worker(&format!("{filesystem:?}"));
-    let mut wrong = Vec::new();
-    for (index, operation) in OPERATIONS.iter().enumerate().filter(|(_, one)| one.applies_to(filesystem)) {
-        let describe = |error| format!("{} on {filesystem:?}: {error}", operation.name);
-        worker.ask(&Request::Prepare(index, filesystem)).map_err(describe).unwrap();
-        let before = totals(&mut observer, &worker);
-        worker.ask(&Request::Run(index, filesystem)).map_err(describe).unwrap();
-        let counted = totals(&mut observer, &worker).since(&before);
-        let expected = operation.expected(observer.tier());
-        if counted != expected {
-            wrong.push(format!("{}: expected {expected:?}, counted {counted:?}", operation.name));
-        }
+    for tier in tiers() {
+        let mut observer = observer(tier);
+        let mut worker = worker(&format!("{filesystem:?}-{tier}"));
+        let wrong: Vec<String> = OPERATIONS
+            .iter()
+            .enumerate()
+            .filter(|(_, operation)| operation.applies_to(filesystem))
+            .filter_map(|(index, operation)| {
+                let (counted, expected) = measured(&mut observer, &mut worker, index, filesystem);
+                (counted != expected)
+                    .then(|| format!("{}: expected {expected:?}, counted {counted:?}", operation.name))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{tier} tier on {filesystem:?}:\n{}", wrong.join("\n"));
     }
-    assert!(wrong.is_empty(), "{} tier on {filesystem:?}:\n{}", observer.tier(), wrong.join("\n"));
+}
+
+/// What one operation counted, and what it must have.
+fn measured(
+    observer: &mut Observer,
+    worker: &mut Worker,
+    index: usize,
+    filesystem: Filesystem,
+) -> (Counts, Counts) {
+    let name = OPERATIONS[index].name;
+    worker.ask(&Request::Prepare(index, filesystem)).unwrap();
+    let before = totals(observer, worker);
+    let done = worker.ask(&Request::Run(index, filesystem));
+    let counted = totals(observer, worker).since(&before);
+    match done {
+        Ok(()) => (counted, OPERATIONS[index].expected(observer.tier())),
+        // Overlayfs of 6.1 has no O_TMPFILE. What the kernel refuses must count nothing.
+        Err(error) if error.to_string().contains("os error 95") => {
+            eprintln!("{name} on {filesystem:?}: {error}");
+            (counted, Counts::default())
+        }
+        Err(error) => panic!("{name} on {filesystem:?}: {error}"),
+    }
 }
 
 #[test]
@@ -58,26 +87,31 @@ fn every_operation_counts_exactly_on_overlayfs() {
 #[test]
 fn threads_and_short_lived_children_at_once_lose_nothing() {
     let storm = Storm { threads: 4, children: 5, files: 500 };
-    for filesystem in Filesystem::ALL {
-        let mut observer = observer();
-        let mut worker = worker(&format!("storm-{filesystem:?}"));
-        let before = totals(&mut observer, &worker);
-        worker.ask(&Request::Storm(filesystem, storm)).unwrap();
-        let counted = totals(&mut observer, &worker).since(&before);
-        let missed = observer.loss().recursion_misses;
-        let (made, removed) = (counted.creates(), counted.removals());
-        // The kernel's own bound: on a preemptible kernel it may have skipped some, and says how many.
-        let bound = if observer.tier() == Tier::Lsm { 0 } else { missed };
-        assert!(made <= storm.total() && made + bound >= storm.total(), "{made} of {} made", storm.total());
-        assert!(removed <= storm.total() && removed + missed >= storm.total(), "{removed} removed");
+    for tier in tiers() {
+        let mut observer = observer(tier);
+        let mut worker = worker(&format!("storm-{tier}"));
+        for filesystem in Filesystem::ALL {
+            let (before, missed) = (totals(&mut observer, &worker), observer.loss().recursion_misses);
+            worker.ask(&Request::Storm(filesystem, storm)).unwrap();
+            let counted = totals(&mut observer, &worker).since(&before);
+            // On a preemptible kernel some may be skipped: then the kernel says how many at most.
+            let missed = observer.loss().recursion_misses - missed;
+            let made = storm.total() - if tier == Tier::Lsm { 0 } else { missed };
+            let removed = storm.total() - missed;
+            assert!((made..=storm.total()).contains(&counted.creates()), "{tier} {filesystem:?} {counted:?}");
+            assert!(
+                (removed..=storm.total()).contains(&counted.removals()),
+                "{tier} {filesystem:?} {counted:?}"
+            );
+        }
     }
 }
 
 #[test]
-fn what_a_tier_cannot_see_is_said() {
-    let observer = observer();
+fn the_best_tier_is_taken_and_what_it_cannot_see_is_said() {
+    let observer = Observer::start(&ObserveSettings::default()).unwrap();
+    assert_eq!(observer.tier(), tiers()[0]);
     assert!(observer.gaps().iter().all(|gap| !gap.is_empty()));
-    if observer.tier() == Tier::SysExit {
-        assert!(observer.gaps().iter().any(|gap| gap.contains("io_uring")), "{:?}", observer.gaps());
-    }
+    let blind_to_io_uring = observer.gaps().iter().any(|gap| gap.contains("io_uring"));
+    assert_eq!(blind_to_io_uring, observer.tier() == Tier::SysExit, "{:?}", observer.gaps());
 }

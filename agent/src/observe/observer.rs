@@ -129,6 +129,12 @@ impl Observer {
         Err(ObserveError::NoTier(tried))
     }
 
+    /// Takes this tier or none: for tests of each, and for finding out why one is refused.
+    pub fn start_tier(tier: Tier, settings: &ObserveSettings) -> Result<Self, ObserveError> {
+        let kernel = Kernel::read()?;
+        Self::attempt(&kernel, tier, *settings).map_err(|reason| ObserveError::NoTier(vec![(tier, reason)]))
+    }
+
     /// The tier in use: the label of a metric.
     pub fn tier(&self) -> Tier {
         self.tier
