@@ -34,3 +34,19 @@ pub mod breaker;
 pub mod report;
 
 pub mod config;
+
+pub mod control;
+
+pub mod cli;
+
+pub mod doctor;
+
+pub mod gate;
+
+pub mod operation;
+
+pub mod explain;
+
+pub mod one_shot;
+
+pub mod agent;

@@ -45,9 +45,7 @@ impl NodeGuard {
 
     /// Whether this node lets the container be swept at all.
     pub fn allows(&self, container: &Container) -> Result<(), Refusal> {
-        if self.sweeps == Switch::Disabled {
-            return refuse("NodeDisabled", "the node's config says `sweeps: Disabled`".into());
-        }
+        self.switched_on()?;
         if let Some(list) = self.deny.any_line_that_names(container) {
             return refuse("Denied", format!("the node's config denies it by `deny.{list}`"));
         }
@@ -55,6 +53,14 @@ impl NodeGuard {
             return refuse("NotAllowed", format!("the node's config allows only what `allow.{list}` names"));
         }
         Ok(())
+    }
+
+    /// The node's global switch.
+    pub fn switched_on(&self) -> Result<(), Refusal> {
+        match self.sweeps {
+            Switch::Enabled => Ok(()),
+            Switch::Disabled => refuse("NodeDisabled", "the node's config says `sweeps: Disabled`".into()),
+        }
     }
 
     /// Globs of paths that no policy may name; every scan gets them.

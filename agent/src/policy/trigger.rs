@@ -115,6 +115,11 @@ impl Triggers {
         }
     }
 
+    /// Whether the next tick needs the free space of the filesystem: reading it costs a system call.
+    pub fn wants_free(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, State::Inodes(_) | State::Bytes(_)))
+    }
+
     /// How each trigger with a figure stands.
     pub fn held(&self) -> Vec<Held> {
         self.states.iter().filter_map(State::held).collect()

@@ -1,0 +1,67 @@
+//! The command line: one file per command.
+//!
+//! In: arguments and environment. Out: text or JSON on stdout, progress and errors on stderr, an exit code.
+//! Must never: decide what is junk or who may be swept; that is the pipeline's.
+
+mod agent;
+mod args;
+mod breakers;
+mod check;
+mod doctor;
+mod explain;
+mod failure;
+mod figures;
+mod history;
+mod interrupt;
+mod output;
+mod pause;
+mod print;
+mod progress;
+mod reference;
+mod scan;
+mod settings;
+mod status;
+mod summary;
+mod sweep;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+use args::Command;
+use failure::{Ended, Failure};
+pub use reference::reference;
+
+/// Parses the arguments, runs the command, maps its end to an exit code.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::Badly) => ExitCode::from(failure::FAILED),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<Ended, Failure> {
+    match cli.command {
+        // First, and without a runtime: the worker must stay a process of one thread.
+        Command::ScanWorker => scan::worker(),
+        Command::Agent(args) => agent::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Scan(args) => wait(scan::run(args)),
+        Command::Sweep(args) => wait(sweep::run(args)),
+        Command::Explain(args) => wait(explain::run(args)),
+        Command::History(args) => wait(history::run(args)),
+        Command::Status(args) => wait(status::run(args)),
+        Command::Pause(args) => wait(pause::pause(args)),
+        Command::Resume(args) => wait(pause::resume(args)),
+        Command::Breakers(args) => wait(breakers::run(args)),
+    }
+}
+
+fn wait(command: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
+    // Several threads: a sweep's record is written while its scan is read.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(command)
+}
