@@ -1,5 +1,5 @@
-//! Policy: what counts as junk, when to act, how gently, who may say no. Pure: no I/O (but `files`, which reads the
-//! folder), time comes in as an argument.
+//! Policy: what counts as junk, when to act, how gently, who may say no. Pure, time comes in as an argument; only `load`
+//! and `files` do I/O: they read policy files.
 //!
 //! In: containers, counts, free space, policies. Out: [`Decision`]s. Must never: touch a file of a container.
 

@@ -1,0 +1,81 @@
+//! What is junk, and what to do with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::VolumeKind;
+use crate::units::{Bytes, Span};
+
+/// What a file must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FileType {
+    /// Regular file.
+    File,
+    /// Symbolic link (itself, never what it points to).
+    Symlink,
+    /// Socket.
+    Socket,
+    /// Named pipe.
+    Fifo,
+}
+
+/// What to do with junk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Unlink it.
+    #[default]
+    Delete,
+    /// Cut it to zero length: a log that a process still holds open.
+    Truncate,
+}
+
+/// One rule. A file is junk if one rule matches it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JunkRule {
+    /// A DNS label; unique in the policy.
+    pub name: String,
+    /// Globs over the path as the container sees it.
+    pub paths: Vec<String>,
+    /// Globs that take out again.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Where the rule may look.
+    #[serde(default = "JunkRule::default_volumes")]
+    pub volumes: Vec<VolumeKind>,
+    /// Which types.
+    #[serde(default = "JunkRule::default_types")]
+    pub types: Vec<FileType>,
+    /// Age of the newest of mtime and ctime.
+    #[serde(default = "JunkRule::default_age")]
+    pub older_than: Span,
+    /// Bytes.
+    #[serde(default)]
+    pub min_size: Bytes,
+    /// Newest files of each directory that stay.
+    #[serde(default)]
+    pub keep_newest: u32,
+    /// Uids on the host's side of the container's user namespace; empty: any.
+    #[serde(default)]
+    pub owners: Vec<u32>,
+    /// Remove directories that this sweep emptied.
+    #[serde(default)]
+    pub empty_directories: bool,
+    /// What to do.
+    #[serde(default)]
+    pub action: Action,
+    /// The author knows that the rule names nearly everything.
+    #[serde(default)]
+    pub i_know_this_is_broad: bool,
+}
+
+impl JunkRule {
+    fn default_volumes() -> Vec<VolumeKind> {
+        vec![VolumeKind::WritableLayer]
+    }
+    fn default_types() -> Vec<FileType> {
+        vec![FileType::File]
+    }
+    fn default_age() -> Span {
+        Span::from_secs(3600)
+    }
+}
