@@ -36,3 +36,37 @@ pub enum Call {
     /// bind(socket, address, length)
     Bind = 12,
 }
+
+impl Call {
+    /// From an entry of the table; an unknown one is [`Call::Other`].
+    pub const fn from_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::Open,
+            2 => Self::Openat,
+            3 => Self::OpenUnseen,
+            4 => Self::Mkdir,
+            5 => Self::Mknod,
+            6 => Self::Symlink,
+            7 => Self::Link,
+            8 => Self::Unlink,
+            9 => Self::Unlinkat,
+            10 => Self::Rmdir,
+            11 => Self::Rename,
+            12 => Self::Bind,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_reads_back_as_what_was_written() {
+        for byte in 0..=Call::Bind as u8 {
+            assert_eq!(Call::from_byte(byte) as u8, byte);
+        }
+        assert_eq!(Call::from_byte(Call::Bind as u8 + 1), Call::Other);
+    }
+}

@@ -11,9 +11,10 @@ use aya_ebpf::helpers::bpf_probe_read_user;
 use crate::count::count;
 use crate::directories;
 use crate::kernel::{
-    FILE_FLAGS, FILE_MODE, FILE_PATH, FILES_TABLE, FMODE_CREATED, O_CREAT, O_TMPFILE_BIT, PATH_DENTRY,
-    REGISTERS_COMPAT_SECOND, REGISTERS_COMPAT_THIRD, REGISTERS_NUMBER, REGISTERS_SECOND, REGISTERS_THIRD,
-    TABLE_FILES, TABLE_LENGTH, TASK_FILES, TASK_THREAD_INFO, THREAD_INFO_STATUS, at, current_task, field,
+    FILE_FLAGS, FILE_MODE, FILE_PATH, FILES_TABLE, FMODE_CREATED, O_CREAT, O_TMPFILE_BIT, Offset,
+    PATH_DENTRY, REGISTERS_COMPAT_SECOND, REGISTERS_COMPAT_THIRD, REGISTERS_NUMBER, REGISTERS_SECOND,
+    REGISTERS_THIRD, TABLE_FILES, TABLE_LENGTH, TASK_FILES, TASK_THREAD_INFO, THREAD_INFO_STATUS, at,
+    current_task, field,
 };
 
 /// System-call number to [`Call`]; written by the loader.
@@ -45,7 +46,8 @@ pub fn exited<C: EbpfContext>(context: &C, registers: *const u8, result: i64) ->
         return None;
     }
     let index = number as usize;
-    // Either table first: a 32-bit task is looked up only for numbers that could matter.
+    // The tables first: the task is looked at only for numbers that could matter.
+    // SAFETY: `index` is below SYSCALLS.
     let (native, compat) = unsafe { (entry(&NATIVE_CALLS, index), entry(&COMPAT_CALLS, index)) };
     if native == Call::Other as u8 && compat == Call::Other as u8 {
         return None;
@@ -78,7 +80,7 @@ impl Arguments {
     }
 
     #[inline(always)]
-    fn read(&self, native: &crate::kernel::Offset, compat: &crate::kernel::Offset) -> u64 {
+    fn read(&self, native: &Offset, compat: &Offset) -> u64 {
         // SAFETY: as in `exited`.
         unsafe {
             if self.is_compat {
@@ -93,22 +95,21 @@ impl Arguments {
 /// What the call has done, and the dentry of a file that it made (0: not wanted).
 #[inline(always)]
 fn done(call: u8, arguments: &Arguments, result: u64) -> Option<(Kind, u64)> {
-    let kind = match call {
-        call if call == Call::Open as u8 => return may_create(arguments.second()).then(|| opened(result))?,
-        call if call == Call::Openat as u8 => {
-            return may_create(arguments.third()).then(|| opened(result))?;
-        }
-        call if call == Call::OpenUnseen as u8 => return opened(result),
-        call if call == Call::Mkdir as u8 => Kind::Mkdir,
-        call if call == Call::Mknod as u8 => Kind::Mknod,
-        call if call == Call::Symlink as u8 => Kind::Symlink,
-        call if call == Call::Link as u8 => Kind::Link,
-        call if call == Call::Unlink as u8 => Kind::Unlink,
-        call if call == Call::Unlinkat as u8 && arguments.third() & AT_REMOVEDIR == 0 => Kind::Unlink,
-        call if call == Call::Unlinkat as u8 || call == Call::Rmdir as u8 => Kind::Rmdir,
-        call if call == Call::Rename as u8 => Kind::Rename,
-        call if call == Call::Bind as u8 => return bound(arguments).then_some((Kind::SockBind, 0)),
-        _ => return None,
+    let kind = match Call::from_byte(call) {
+        Call::Other => return None,
+        Call::Open if may_create(arguments.second()) => return opened(result),
+        Call::Openat if may_create(arguments.third()) => return opened(result),
+        Call::OpenUnseen => return opened(result),
+        Call::Open | Call::Openat => return None,
+        Call::Mkdir => Kind::Mkdir,
+        Call::Mknod => Kind::Mknod,
+        Call::Symlink => Kind::Symlink,
+        Call::Link => Kind::Link,
+        Call::Unlink => Kind::Unlink,
+        Call::Unlinkat if arguments.third() & AT_REMOVEDIR == 0 => Kind::Unlink,
+        Call::Unlinkat | Call::Rmdir => Kind::Rmdir,
+        Call::Rename => Kind::Rename,
+        Call::Bind => return bound(arguments).then_some((Kind::SockBind, 0)),
     };
     Some((kind, 0))
 }

@@ -40,3 +40,13 @@ pub mod control;
 pub mod cli;
 
 pub mod doctor;
+
+pub mod gate;
+
+pub mod operation;
+
+pub mod explain;
+
+pub mod one_shot;
+
+pub mod agent;

@@ -45,7 +45,7 @@ impl Agent {
         for (name, text) in policies {
             agent.write_policy(name, text)?;
         }
-        fs::write(agent.config(), agent.settings(settings).to_string())?;
+        fs::write(agent.config(), config(agent.workspace.path(), &agent.slice(), settings).to_string())?;
         agent.restart()?;
         Ok(agent)
     }
@@ -154,28 +154,15 @@ impl Agent {
 
     fn end(&mut self) -> Result<()> {
         let (Some(pid), Some(process)) = (self.pid(), self.process.as_mut()) else { return Ok(()) };
+        if process.try_wait()?.is_some() {
+            return Ok(()); // its pid may be somebody else's by now
+        }
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
         let ended = wait::until_true("the agent ends", ENDED_WITHIN, || Ok(process.try_wait()?.is_some()));
         if ended.is_err() {
             self.kill()?;
         }
         ended
-    }
-
-    fn settings(&self, over: &Value) -> Value {
-        let mut settings = json!({
-            "policies": self.path("policies"),
-            "state": self.path("state"),
-            "socket": self.path("podsweep.sock"),
-            "scanCgroup": self.slice(),
-            // Tests sweep one container more often than anybody should.
-            "sweepsPerMinute": 60,
-            "coolDown": "1s",
-        });
-        if let (Some(settings), Some(over)) = (settings.as_object_mut(), over.as_object()) {
-            settings.extend(over.clone());
-        }
-        settings
     }
 
     fn config(&self) -> PathBuf {
@@ -202,6 +189,23 @@ impl Drop for Agent {
     }
 }
 
+/// An agent's configuration: all its files in `folder`, and what `over` says written over it.
+fn config(folder: &Path, slice: &str, over: &Value) -> Value {
+    let mut settings = json!({
+        "policies": folder.join("policies"),
+        "state": folder.join("state"),
+        "socket": folder.join("podsweep.sock"),
+        "scanCgroup": slice,
+        // Tests sweep one container more often than anybody should.
+        "sweepsPerMinute": 60,
+        "coolDown": "1s",
+    });
+    if let (Some(settings), Some(over)) = (settings.as_object_mut(), over.as_object()) {
+        settings.extend(over.clone());
+    }
+    settings
+}
+
 fn marked(mark: &str) -> Vec<i32> {
     let variable = format!("{MARK}={mark}");
     let carries = |pid: &i32| {
@@ -211,4 +215,19 @@ fn marked(mark: &str) -> Vec<i32> {
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).filter(carries).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use podsweep::config::Config;
+
+    #[test]
+    fn podsweep_accepts_the_configuration_and_what_is_written_over_it() {
+        let over = json!({"coolDown": "10m", "journal": {"maxBytes": "2Mi", "files": 2}});
+        let text = config("/var/tmp/x".as_ref(), "podsweep-test-1-0.slice", &over).to_string();
+        let config = Config::parse(&text, "podsweep.yaml".as_ref()).unwrap();
+        assert_eq!(config.cool_down.to_string(), "10m");
+        assert_eq!(config.scan_cgroup, "podsweep-test-1-0.slice");
+    }
 }

@@ -32,8 +32,11 @@ impl<'a> Scratch<'a> {
 
     /// The policy for one container: scratch files of /tmp and downloads in /app/cache, as the demo's policy.
     pub fn of(self, container: &Container) -> String {
+        self.text(&container.cgroup().path())
+    }
+
+    fn text(self, cgroup: &str) -> String {
         let Self { name, mode, triggers, sweep } = self;
-        let cgroup = container.cgroup().path();
         format!(
             "apiVersion: podsweep.io/v1alpha1\n\
              kind: SweepPolicy\n\
@@ -50,5 +53,24 @@ impl<'a> Scratch<'a> {
              \x20 sweep: {sweep}\n\
              \x20 rollout: {{observe: 2s}}\n"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use podsweep::policy::{parse, validate};
+
+    #[test]
+    fn podsweep_accepts_them() {
+        let burst = Scratch { triggers: BURST, sweep: SLOW, ..Scratch::by_hand("burst") };
+        for text in [
+            burst.text("/podsweep-test-1-0"),
+            Scratch::by_hand("hand").text("/x"),
+            crate::demo::POLICY.into(),
+        ] {
+            let policy = parse(&text, "policy.yaml".as_ref()).unwrap();
+            assert_eq!(validate(&policy), [], "{text}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::command::{cargo, run as run_command, step};
 
 /// Asks the comparing tests to write instead.
-const WRITE: &str = "PODSWEEP_WRITE_REFERENCES";
+const WRITE: &str = "PODSWEEP_BLESS";
 
 /// Runs them. `check`: write nothing, fail where a reference is out of date.
 pub(crate) fn run(check: bool) -> Result<()> {

@@ -8,11 +8,11 @@ use crate::{apt, ebpf_toolchain};
 
 /// Programs that the tests and the demo run, each with the Debian package that holds it.
 const PROGRAMS: [(&str, &str); 5] = [
-    ("cc", "gcc"),                                       // links, and compiles the embedded SQLite
-    ("/usr/include/stdio.h", "libc6-dev"),               // the same
-    ("runc", "runc"),                                    // starts the containers of node tests and demo
-    ("/usr/share/doc/busybox-static", "busybox-static"), // their root filesystem
-    ("mkfs.ext4", "e2fsprogs"),                          // loop-mounted filesystems of the kernel tests
+    ("cc", "gcc"),                         // links, and compiles the embedded SQLite
+    ("/usr/include/stdio.h", "libc6-dev"), // the same
+    ("runc", "runc"),                      // starts the containers of node tests and demo
+    ("busybox", "busybox-static"),         // their root filesystem
+    ("mkfs.ext4", "e2fsprogs"),            // loop-mounted filesystems of the kernel tests
 ];
 
 /// Installs what is missing.

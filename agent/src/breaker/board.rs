@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::circuit::{Blocked, Change};
-use super::{BreakerState, Circuit, Finding};
+use super::{BreakerView, Circuit, Finding};
 use crate::policy::{Refusal, WorkloadBreaker};
 
 /// Name of the breaker that stops everything.
@@ -53,20 +53,6 @@ pub struct Recorded {
     pub workload: Change,
     /// The global one.
     pub global: Change,
-}
-
-/// One breaker as the control endpoint shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BreakerView {
-    /// [`GLOBAL`], or [`WORKLOAD_PREFIX`] and the workload's key.
-    pub name: String,
-    /// `Closed`, `Open` or `HalfOpen`.
-    pub state: String,
-    /// What opened it.
-    pub reason: Option<String>,
-    /// When one probe may try, seconds since 1970; `None` where only a person closes it.
-    pub until: Option<u64>,
 }
 
 /// There is nothing to reset.
@@ -189,14 +175,10 @@ impl Board {
 
     /// Every breaker that is remembered, the global one first.
     pub fn views(&self) -> Vec<BreakerView> {
-        let global = BreakerView {
-            name: GLOBAL.to_owned(),
-            state: if self.kept.global.is_some() { "Open" } else { "Closed" }.to_owned(),
-            reason: self.kept.global.clone(),
-            until: None,
-        };
-        let workloads = self.kept.workloads.iter().map(|(key, circuit)| view(key, circuit.state()));
-        std::iter::once(global).chain(workloads).collect()
+        let workloads = self.kept.workloads.iter();
+        std::iter::once(BreakerView::global(self.kept.global.as_deref()))
+            .chain(workloads.map(|(key, circuit)| BreakerView::workload(key, circuit.state())))
+            .collect()
     }
 
     // Ok(true): only as the probe.
@@ -258,23 +240,14 @@ impl Board {
     }
 }
 
-fn view(key: &str, state: &BreakerState) -> BreakerView {
-    let (word, reason, until) = match state {
-        BreakerState::Closed { .. } => ("Closed", None, None),
-        BreakerState::Open { until, reason } => ("Open", Some(reason.clone()), Some(until.as_secs())),
-        BreakerState::HalfOpen { next_probe, reason, .. } => {
-            ("HalfOpen", Some(reason.clone()), Some(next_probe.as_secs()))
-        }
-    };
-    BreakerView { name: format!("{WORKLOAD_PREFIX}{key}"), state: word.to_owned(), reason, until }
-}
-
 fn refusal(reason: &str, message: String) -> Refusal {
     Refusal { level: LEVEL, reason: reason.to_owned(), message }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::breaker::Sign;
     use crate::units::Span;
@@ -378,5 +351,37 @@ mod tests {
         assert_eq!(sweep(&mut board, "well", Sign::Well, 1).global, Change::None);
         assert_eq!(sweep(&mut board, "one more", Sign::Gone, 1).global, Change::Opened);
         assert_eq!(board.snapshot().workloads.len(), MAX_WORKLOADS);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_nothing_flows_before_the_cool_down_and_unknown_never_closes(
+            steps in prop::collection::vec((0u64..60, 0usize..4), 1..80),
+        ) {
+            let mut board = Board::new(SETTINGS);
+            let (mut now, mut shut_until, mut out) = (0, 0, Vec::new());
+            for (pause, step) in steps {
+                now += pause;
+                let sign = [None, Some(Sign::Well), Some(Sign::Gone), Some(Sign::SignalMissing)][step];
+                match (sign, out.pop()) {
+                    (Some(sign), Some(pass)) => {
+                        let open_before = board.views().len() > 1;
+                        let recorded = board.record(pass, &Finding::new(sign, "test"), at(now), &limits());
+                        let open_after = board.views().len() > 1;
+                        prop_assert!(sign == Sign::Well || open_before <= open_after);
+                        prop_assert!(recorded.workload != Change::Closed || sign == Sign::Well);
+                        if sign == Sign::Gone {
+                            shut_until = now + 100;
+                        }
+                    }
+                    (_, pass) => {
+                        out.extend(pass);
+                        let asked = board.allow("a", at(now));
+                        prop_assert!(asked.is_err() || now >= shut_until);
+                        out.extend(asked);
+                    }
+                }
+            }
+        }
     }
 }

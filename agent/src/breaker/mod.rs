@@ -14,12 +14,16 @@ mod board;
 mod circuit;
 mod health;
 mod key;
+mod view;
 
-pub use board::{Board, Recorded, WORKLOAD_PREFIX};
-pub use board::{BoardSnapshot, BreakerView, GLOBAL, GlobalBreaker, MAX_WORKLOADS, NoSuchBreaker, Pass};
+pub use board::{
+    Board, BoardSnapshot, GLOBAL, GlobalBreaker, MAX_WORKLOADS, NoSuchBreaker, Pass, Recorded,
+    WORKLOAD_PREFIX,
+};
 pub use circuit::{BreakerState, Change, Circuit, Harm, MAX_HARMS};
 pub use health::{
     Finding, MAX_TICK_GAP, PRESSURE_FACTOR, PRESSURE_FLOOR, PRESSURE_RISE, PRESSURE_TICKS, Sign, Vitals,
     Watch, WatchSettings,
 };
 pub use key::{MAX_KEY_BYTES, workload_key};
+pub use view::BreakerView;

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::args::CheckArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, json, line};
-use super::pending;
 use crate::config::Config;
 use crate::document::FileError;
 use crate::policy;
@@ -39,7 +38,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<Ended, Failure> {
 
 fn policy_problems(path: &Path) -> Vec<String> {
     if path.is_dir() {
-        return pending::load_folder(path).err().unwrap_or_default();
+        let errors = policy::load_folder(path).err().unwrap_or_default();
+        return errors.iter().map(ToString::to_string).collect();
     }
     problems(policy::load_file(path).err().as_ref())
 }

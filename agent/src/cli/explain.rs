@@ -3,7 +3,8 @@
 use super::args::ExplainArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, Table, json};
-use super::{pending, settings};
+use super::settings;
+use crate::one_shot;
 
 /// Asks, shows.
 pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
@@ -13,7 +14,7 @@ pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
     }
     let policy = args.policy.as_deref().map(settings::policy).transpose()?;
     let config = settings::config(&args.config.config)?;
-    let steps = pending::explain(&config, &args.container, &args.path, policy).await?;
+    let steps = one_shot::explain(&config, &args.container, &args.path, policy)?;
     if args.output.output == Format::Json {
         json(&steps)?;
         return Ok(Ended::Well);

@@ -20,3 +20,11 @@ pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
     });
     Ok(stop)
 }
+
+/// For a daemon: SIGTERM (or SIGINT) asks it to end; it has its own limits on how long that takes.
+pub(super) async fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+    stop.cancel();
+    Ok(())
+}

@@ -15,7 +15,6 @@ mod history;
 mod interrupt;
 mod output;
 mod pause;
-pub(crate) mod pending;
 mod print;
 mod progress;
 mod reference;
@@ -62,6 +61,7 @@ fn run(cli: Cli) -> Result<Ended, Failure> {
 }
 
 fn wait(command: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Several threads: a sweep's record is written while its scan is read.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(command)
 }

@@ -7,8 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::figures::{count, duration};
 use super::output::printable;
-use super::pending::{Event, Follow};
+use crate::operation::Follow;
 use crate::report::{Phase, SweepRecord};
+use crate::sweep::Event;
 
 /// How often the spinner turns: alive to the eye, nothing to the CPU.
 const TICK: Duration = Duration::from_millis(200);

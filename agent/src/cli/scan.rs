@@ -8,10 +8,10 @@ use super::args::ScanArgs;
 use super::failure::{Ended, Failure};
 use super::figures::bytes;
 use super::output::{Format, Table, json, line, path_text};
-use super::pending::{self, Sampled};
 use super::progress::Progress;
 use super::{interrupt, print, settings, summary};
 use crate::inventory::{Target, VolumeKind};
+use crate::one_shot::{self, Sampled};
 use crate::policy::{
     Action, Breakers, FileType, JunkRule, Metadata, Mode, Rollout, ScanSettings, Select, Spec, SweepPolicy,
     SweepSettings,
@@ -47,7 +47,8 @@ pub(super) async fn run(args: ScanArgs) -> Result<Ended, Failure> {
         return print::run(directory, policy, &config, end, &stop).await;
     }
     let progress = Progress::start();
-    let (record, sample) = pending::scan(&args.target, Arc::new(policy), &config, &progress, &stop).await?;
+    let subject = one_shot::find(&args.target, &policy, &config)?;
+    let (record, sample) = one_shot::scan(subject, Arc::new(policy), &config, &progress, &stop).await?;
     drop(progress);
     match args.output.output {
         Format::Json => json(&Found::of(&record, &sample))?,

@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::args::SweepArgs;
 use super::failure::{Ended, Failure};
 use super::output::{Format, json};
-use super::pending::{self, Follow};
 use super::progress::Progress;
 use super::{interrupt, settings, summary};
 use crate::control::view::SweepRequest;
 use crate::control::{Client, ClientError};
 use crate::inventory::Target;
+use crate::one_shot;
+use crate::operation::Follow;
 use crate::policy::Mode;
 use crate::report::{Phase, SweepRecord};
 
@@ -43,7 +44,8 @@ pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {
     } else {
         let config = settings::config(&args.config.config)?;
         let (progress, stop) = (Progress::start(), interrupt::stop_on_signal()?);
-        pending::sweep(&args.target, Arc::new(policy), mode, &config, &progress, &stop).await?
+        let subject = one_shot::find(&args.target, &policy, &config)?;
+        one_shot::sweep(subject, Arc::new(policy), mode, &config, &progress, &stop).await?
     };
     match args.output.output {
         Format::Json => json(&record)?,

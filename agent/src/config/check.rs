@@ -30,13 +30,14 @@ fn paths(config: &Config, problems: &mut Problems) {
     let token = config.token_file.iter().map(|path| ("tokenFile", path));
     for (field, path) in named.into_iter().chain(token) {
         if !path.is_absolute() {
-            problems.add(field, format!("{path:?} is not absolute; begin it with /"));
+            problems.add(field, format!("{} is not absolute; begin it with /", path.display()));
         }
     }
     for (index, path) in config.host_paths.iter().enumerate() {
         if !is_clean_directory(path) {
+            let shown = path.display();
             let message =
-                format!("{path:?} is not a directory below /; write an absolute path without . and ..");
+                format!("{shown} is not a directory below /; write an absolute path without . and ..");
             problems.add(format!("hostPaths[{index}]"), message);
         }
     }

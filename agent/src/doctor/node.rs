@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::{Check, State};
-use crate::cli::pending;
 use crate::config::Config;
 use crate::document::FileError;
+use crate::policy;
+use crate::sweep;
 
 /// Where runtimes leave traces: a control socket, or the directory of running containers.
 const RUNTIMES: &[(&str, &str)] = &[
@@ -45,15 +46,15 @@ fn configured(config: &Config) -> Vec<Check> {
 // The agent starts without policies and takes them in when they are right.
 fn policies(folder: &Path) -> Check {
     let remedy = "put SweepPolicy files there; `podsweep check FOLDER` tells when they are right";
-    match pending::load_folder(folder) {
-        Ok(0) => Check::limited(
+    match policy::load_folder(folder) {
+        Ok(set) if set.is_empty() => Check::limited(
             "policies",
             format!("{}: none, so nothing is ever swept", folder.display()),
             remedy,
         ),
-        Ok(count) => Check::ok("policies", format!("{count} in {}", folder.display())),
+        Ok(set) => Check::ok("policies", format!("{} in {}", set.len(), folder.display())),
         Err(problems) => {
-            let first = problems.first().map_or("", String::as_str);
+            let first = problems.first().map_or_else(String::new, ToString::to_string);
             let more = match problems.len() {
                 0 | 1 => String::new(),
                 all => format!(" (and {} more)", all - 1),
@@ -77,7 +78,7 @@ fn writable(wanted: &Path, directory: &Path) -> Check {
 fn leases(directory: &Path) -> Check {
     let remedy = "none needed: open files are found by a walk over /proc/*/fd instead, which costs more";
     let place = directory.display();
-    match pending::try_lease(directory) {
+    match sweep::try_lease(directory) {
         Ok(()) => Check::ok("leases", format!("granted on the filesystem of {place}")),
         Err(error) => Check::limited("leases", format!("{place}: {error}"), remedy),
     }

@@ -37,6 +37,8 @@ pub(super) struct Book {
     paths: HashMap<String, CgroupId>,
     limit: usize,
     skipped: HashSet<CgroupId>,
+    /// Whether the log says that there are some.
+    warned: bool,
     /// Nested cgroups that were not taken in since the start, over [`MAX_NESTED`].
     pub(super) nested_left_out: u64,
 }
@@ -49,6 +51,7 @@ impl Book {
             paths: HashMap::new(),
             limit,
             skipped: HashSet::new(),
+            warned: false,
             nested_left_out: 0,
         }
     }
@@ -85,7 +88,7 @@ impl Book {
     /// Whether a container with this id may be put; counts it as skipped where not.
     pub(super) fn has_room_for(&mut self, id: CgroupId) -> bool {
         let room = self.containers.contains_key(&id) || self.containers.len() < self.limit;
-        if !room && self.skipped.is_empty() {
+        if !room && !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(limit = self.limit, "more containers than the limit: the rest is not watched");
         }
         if !room && self.skipped.len() < super::tree::MAX_CGROUPS {
@@ -110,6 +113,7 @@ impl Book {
         if self.get(id).is_some_and(|before| **before == container) {
             return;
         }
+        self.unnest(id, changes);
         let container = Arc::new(container);
         let before = self.containers.insert(id, Arc::clone(&container));
         self.let_go(id, before.as_deref());
@@ -142,7 +146,14 @@ impl Book {
                 self.paths.remove(&container.cgroup_path);
             }
             changes.removed.push(container);
-        } else if let Some(holder) = self.nested.get(&id).and_then(|holder| self.get(*holder)) {
+        } else {
+            self.unnest(id, changes);
+        }
+    }
+
+    // Nested in a unit, and now gone or a container of its own.
+    fn unnest(&mut self, id: CgroupId, changes: &mut Changes) {
+        if let Some(holder) = self.nested.remove(&id).and_then(|holder| self.get(holder)) {
             let mut container = Container::clone(holder);
             container.nested.retain(|nested| *nested != id);
             self.put(container, changes);
@@ -228,6 +239,15 @@ mod tests {
         put(&mut book, container(2, "/a/b", &[3]));
         put(&mut book, container(1, "/a", &[]));
         assert_eq!(book.resolve(CgroupId(3)).map(|container| container.cgroup.0), Some(2));
+    }
+
+    #[test]
+    fn a_nested_cgroup_that_becomes_a_container_is_its_own() {
+        let mut book = Book::new(8);
+        put(&mut book, container(1, "/a.service", &[2]));
+        let changes = put(&mut book, container(2, "/a.service/b", &[]));
+        assert_eq!((ids(&changes.changed), ids(&changes.added)), (vec![1], vec![2]));
+        assert!(book.get(CgroupId(1)).is_some_and(|unit| unit.nested.is_empty()));
     }
 
     #[test]

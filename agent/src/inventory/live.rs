@@ -18,11 +18,12 @@ use super::look::Surroundings;
 use super::processes;
 use super::root::{HostRoots, inode_number};
 use super::survey::{Holder, Survey, Surveyor};
+use super::tree::{MAX_BELOW_ONE, MAX_CGROUPS};
 use super::{CgroupEvent, CgroupId, Container, NameSource, Runtime, Target, TargetError};
 use crate::kernel::Cgroups;
 
 /// Containers whose first process is asked after at each [`Inventory::settle`]: with four calls a second, up to 64
-/// containers are checked four times a second, 4,096 once in 16 s. About 15 µs each.
+/// containers are checked four times a second, 4,096 once in 16 s. 19 µs each (measured, debug build).
 const CHECKS_PER_SETTLE: usize = 64;
 
 /// How the inventory is set up.
@@ -85,13 +86,26 @@ impl Inventory {
         Self { cgroups, names, settings, own, book, fresh, started, walks_cut: 0, checked: CgroupId(0) }
     }
 
-    /// Walks the whole tree and looks at every container. Blocking: about 0.2 ms a container.
+    /// Walks the whole tree and looks at every container. Blocking: 0.3 ms a container (measured,
+    /// 100 containers, debug build, busy machine).
     pub fn rescan(&mut self) -> Changes {
         let mut changes = Changes::default();
         self.book.begin_round();
-        let seen = self.visit("/", &mut changes);
+        let cut_before = self.walks_cut;
+        let seen = self.visit("/", MAX_CGROUPS, &mut changes);
+        let cut = self.walks_cut > cut_before;
+        if cut {
+            tracing::warn!(
+                limit = MAX_CGROUPS,
+                "more cgroups than the limit: containers made unseen may be missing"
+            );
+        }
+        // Where the walk did not get everywhere, not to be seen is not to be gone.
+        let is_there = |known: &Container| {
+            seen.contains(&known.cgroup) || (cut && self.is_at(known.cgroup, &known.cgroup_path))
+        };
         let gone: Vec<_> =
-            self.book.all().map(|known| known.cgroup).filter(|id| !seen.contains(id)).collect();
+            self.book.all().filter(|known| !is_there(known)).map(|known| known.cgroup).collect();
         for id in gone {
             self.book.remove(id, &mut changes);
         }
@@ -100,12 +114,32 @@ impl Inventory {
 
     /// Takes in one event of the kernel.
     pub fn apply(&mut self, event: &CgroupEvent) -> Changes {
-        self.apply_at(event, self.started.elapsed())
+        let mut changes = Changes::default();
+        match event {
+            CgroupEvent::Made { id, path } => self.made(*id, path, &mut changes),
+            CgroupEvent::Removed { id } => {
+                self.fresh.remove(*id);
+                self.book.remove(*id, &mut changes);
+            }
+        }
+        changes
     }
 
     /// Looks at cgroups made a moment ago, and whether containers still run. Call four times a second.
     pub fn settle(&mut self) -> Changes {
-        self.settle_at(self.started.elapsed())
+        let now = self.started.elapsed();
+        let mut changes = Changes::default();
+        for entry in self.fresh.take_due(now) {
+            if !self.is_at(entry.id, &entry.path) {
+                self.book.remove(entry.id, &mut changes);
+                continue;
+            }
+            self.revisit(entry.id, &entry.path, &mut changes);
+            let complete = self.book.get(entry.id).is_some_and(|found| is_complete(found));
+            self.fresh.put_back(entry, complete, now);
+        }
+        self.check_some(now, &mut changes);
+        changes
     }
 
     /// All containers (and units), in the order of their cgroup ids.
@@ -143,19 +177,8 @@ impl Inventory {
         }
     }
 
-    fn apply_at(&mut self, event: &CgroupEvent, now: Duration) -> Changes {
-        let mut changes = Changes::default();
-        match event {
-            CgroupEvent::Made { id, path } => self.made(*id, path, now, &mut changes),
-            CgroupEvent::Removed { id } => {
-                self.fresh.remove(*id);
-                self.book.remove(*id, &mut changes);
-            }
-        }
-        changes
-    }
-
-    fn made(&mut self, id: CgroupId, path: &str, now: Duration, changes: &mut Changes) {
+    fn made(&mut self, id: CgroupId, path: &str, changes: &mut Changes) {
+        let now = self.started.elapsed();
         // Another hierarchy's, or gone already.
         if !self.is_at(id, path) {
             return;
@@ -171,24 +194,9 @@ impl Inventory {
             }
             None => {
                 self.fresh.push(id, path, now);
-                self.visit(path, changes);
+                self.revisit(id, path, changes);
             }
         }
-    }
-
-    fn settle_at(&mut self, now: Duration) -> Changes {
-        let mut changes = Changes::default();
-        for entry in self.fresh.take_due(now) {
-            if !self.is_at(entry.id, &entry.path) {
-                self.book.remove(entry.id, &mut changes);
-                continue;
-            }
-            self.visit(&entry.path, &mut changes);
-            let complete = self.book.get(entry.id).is_some_and(|found| is_complete(found));
-            self.fresh.put_back(entry, complete, now);
-        }
-        self.check_some(now, &mut changes);
-        changes
     }
 
     // A container whose first process ended has another one now, or starts again in the same cgroup, or is gone.
@@ -200,15 +208,28 @@ impl Inventory {
                 continue;
             }
             let path = &container.cgroup_path;
-            self.visit(path, changes);
+            self.revisit(container.cgroup, path, changes);
             self.fresh.push(container.cgroup, path, now);
         }
     }
 
-    /// Looks at everything at and below `start`; returns the containers found there.
-    fn visit(&mut self, start: &str, changes: &mut Changes) -> HashSet<CgroupId> {
+    // One cgroup and what is below it. No container (any more): then it is part of the unit it lies in, if any.
+    fn revisit(&mut self, id: CgroupId, path: &str, changes: &mut Changes) {
+        if self.visit(path, MAX_BELOW_ONE, changes).contains(&id) {
+            return;
+        }
+        if self.book.get(id).is_some() {
+            self.book.remove(id, changes);
+        }
+        if let Some(unit) = self.unit_above(path) {
+            self.book.nest(id, unit, changes);
+        }
+    }
+
+    /// Looks at everything at and below `start`, at most `limit` cgroups; returns the containers found there.
+    fn visit(&mut self, start: &str, limit: usize, changes: &mut Changes) -> HashSet<CgroupId> {
         let roots = HostRoots::find();
-        let survey = self.survey(start, &roots);
+        let survey = self.survey(start, limit, &roots);
         self.walks_cut += u64::from(survey.cut);
         self.book.nested_left_out += survey.nested_left_out;
         let surroundings = Surroundings {
@@ -234,9 +255,9 @@ impl Inventory {
         seen
     }
 
-    fn survey(&self, start: &str, roots: &HostRoots) -> Survey {
-        let surveyor =
-            Surveyor { hierarchies: &self.cgroups, roots, own: &self.own, units: self.settings.units };
+    fn survey(&self, start: &str, limit: usize, roots: &HostRoots) -> Survey {
+        let Self { cgroups: hierarchies, book, own, .. } = self;
+        let surveyor = Surveyor { hierarchies, roots, book, own, units: self.settings.units, limit };
         surveyor.survey(start, self.holder(start))
     }
 
@@ -244,8 +265,12 @@ impl Inventory {
         if self.container_above(path).is_some() {
             return Holder::Container;
         }
-        let unit = ancestors(path).any(|above| self.book.at(above).is_some());
-        if unit { Holder::Unit } else { Holder::Nothing }
+        if self.unit_above(path).is_some() { Holder::Unit } else { Holder::Nothing }
+    }
+
+    fn unit_above(&self, path: &str) -> Option<CgroupId> {
+        let above = ancestors(path).find_map(|above| self.book.at(above))?;
+        (above.runtime == Runtime::Unit).then_some(above.cgroup)
     }
 
     // Known by its root, or by its name though there may be no process in it yet.

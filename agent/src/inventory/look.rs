@@ -13,7 +13,7 @@ use super::processes;
 use super::root::{Directory, HostRoots};
 use super::survey::{Claim, Site};
 use super::volumes::{self, HostMounts, Owner};
-use super::{Container, Layer, NameSource, Names, Process, Runtime, Volume};
+use super::{Container, Layer, NameSource, Names, Process, Runtime, Volume, still_the_same};
 
 /// What the host has, as of one round of looks.
 pub(super) struct Surroundings<'a> {
@@ -33,9 +33,9 @@ struct Mounts {
 }
 
 impl Surroundings<'_> {
-    /// The container at this site. Its first process stays the one known before for as long as that runs.
+    /// The container at this site. Its first process stays the one known before for as long as that runs there.
     pub(super) fn look(&self, site: &Site, before: Option<&Container>) -> Option<Container> {
-        let known = before.map(|container| container.first).filter(processes::is_running);
+        let known = before.filter(|known| still_the_same(known).is_ok()).map(|known| known.first);
         let first = known.or_else(|| processes::first(site.directories()))?;
         let (runtime, id) = identity(site);
         let mounts = match site.claim {

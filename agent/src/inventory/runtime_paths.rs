@@ -65,12 +65,13 @@ impl RuntimePaths {
     fn docker(&self, id: &str) -> Option<Names> {
         let file = self.root.join("var/lib/docker/containers").join(id).join("config.v2.json");
         let docker: DockerContainer = json(&file, MAX_FILE)?;
-        let names = from_annotations(&docker.config.labels);
+        let labels = docker.config.labels.unwrap_or_default();
+        let names = from_annotations(&labels);
         let own = short(docker.name.trim_start_matches('/'));
         Some(Names {
             container: names.container.or(own),
             image: docker.config.image.as_deref().and_then(short),
-            labels: bounded(docker.config.labels),
+            labels: bounded(labels),
             ..names
         })
     }
@@ -88,7 +89,7 @@ impl RuntimePaths {
 
     fn runc(&self, id: &str) -> Option<Names> {
         let state: RuncState = json(&self.root.join("run/runc").join(id).join("state.json"), MAX_FILE)?;
-        let pairs = state.config.labels.iter().filter_map(|label| label.split_once('='));
+        let pairs = state.config.labels.iter().flatten().filter_map(|label| label.split_once('='));
         let labels = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let names = from_annotations(&labels);
         Some(Names { container: names.container.or_else(|| short(id)), ..names })
@@ -106,10 +107,10 @@ impl NameSource for RuntimePaths {
     }
 }
 
+// Go writes an empty map or list as null.
 #[derive(Deserialize)]
 struct Bundle {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -124,8 +125,8 @@ struct DockerContainer {
 struct DockerConfig {
     #[serde(rename = "Image")]
     image: Option<String>,
-    #[serde(rename = "Labels", default)]
-    labels: BTreeMap<String, String>,
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -149,12 +150,11 @@ struct RuncState {
 
 #[derive(Deserialize)]
 struct RuncConfig {
-    #[serde(default)]
-    labels: Vec<String>,
+    labels: Option<Vec<String>>,
 }
 
 fn bundle(file: &Path) -> Option<Names> {
-    json::<Bundle>(file, MAX_FILE).map(|bundle| from_annotations(&bundle.annotations))
+    json::<Bundle>(file, MAX_FILE).map(|bundle| from_annotations(&bundle.annotations.unwrap_or_default()))
 }
 
 // containerd's CRI plugin writes the first key, CRI-O and cri-dockerd the second.
@@ -263,6 +263,9 @@ mod tests {
             names_with(&format!("var/lib/docker/containers/{ID}/config.v2.json"), docker, ID, None).unwrap();
         assert_eq!((found.container.as_deref(), found.image.as_deref()), (Some("web"), Some("web:1")));
         assert_eq!(found.labels["tier"], "front");
+        let bare = r#"{"Name":"/web","Config":{"Image":"web:1","Labels":null}}"#;
+        let found = names_with(&format!("var/lib/docker/containers/{ID}/config.v2.json"), bare, ID, None);
+        assert_eq!(found.and_then(|names| names.container).as_deref(), Some("web"));
 
         let podman = format!(
             r#"[{{"id":"{ID}","names":["web"],"metadata":"{{\"image-name\":\"web:1\",\"name\":\"web\"}}"}}]"#

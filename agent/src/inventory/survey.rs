@@ -7,12 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::CgroupId;
+use super::book::Book;
 use super::cgroup_name::{CgroupName, is_unit, is_within, recognise};
 use super::mounts;
 use super::processes;
 use super::root::{Directory, HostRoots};
 use super::tree::{self, Cgroup};
+use super::{CgroupId, Runtime, still_the_same};
 use crate::kernel::Cgroups;
 
 /// Most cgroups nested in one container whose counts are rolled up to it; systemd in a container has some 50.
@@ -66,16 +67,20 @@ pub(super) struct Survey {
 pub(super) struct Surveyor<'a> {
     pub(super) hierarchies: &'a Cgroups,
     pub(super) roots: &'a HostRoots,
+    /// What is known by now.
+    pub(super) book: &'a Book,
     /// The agent's own cgroup: it and what holds it are never containers.
     pub(super) own: &'a str,
     /// Whether units are listed.
     pub(super) units: bool,
+    /// Most cgroups to walk.
+    pub(super) limit: usize,
 }
 
 impl Surveyor<'_> {
     /// Everything at and below `start`, which lies in `holder`.
     pub(super) fn survey(&self, start: &str, holder: Holder) -> Survey {
-        let walk = tree::walk(self.hierarchies, start);
+        let walk = tree::walk(self.hierarchies, start, self.limit);
         let mut found = Survey { cut: walk.cut, ..Survey::default() };
         // Index of the site that holds each cgroup of the walk.
         let mut held_by: Vec<Option<usize>> = Vec::with_capacity(walk.cgroups.len());
@@ -104,11 +109,19 @@ impl Surveyor<'_> {
         if holder == Holder::Container {
             return None;
         }
-        let first = processes::first([cgroup.directory.as_path()]);
-        if first.is_some_and(|first| has_overlay_of_its_own(first.pid, self.roots)) {
+        let first = || processes::first([cgroup.directory.as_path()]);
+        if self.is_known_by_its_root(cgroup.id)
+            || first().is_some_and(|first| has_overlay_of_its_own(first.pid, self.roots))
+        {
             return Some(Claim::OwnRoot);
         }
         (self.units && is_unit(&cgroup.path)).then_some(Claim::Unit)
+    }
+
+    // It stays one when its first process moves into a nested cgroup (systemd in a container does).
+    fn is_known_by_its_root(&self, id: CgroupId) -> bool {
+        let known = self.book.get(id).filter(|known| known.runtime == Runtime::Other);
+        known.is_some_and(|known| still_the_same(known).is_ok())
     }
 }
 
@@ -183,7 +196,15 @@ mod tests {
         }
         let hierarchies = Cgroups { unified: home.path().to_path_buf(), v1: BTreeMap::new() };
         let roots = HostRoots::find();
-        let surveyor = Surveyor { hierarchies: &hierarchies, roots: &roots, own, units };
+        let book = Book::new(1);
+        let surveyor = Surveyor {
+            hierarchies: &hierarchies,
+            roots: &roots,
+            book: &book,
+            own,
+            units,
+            limit: tree::MAX_CGROUPS,
+        };
         let sites = surveyor.survey("/", Holder::Nothing).sites;
         let mut sites: Vec<_> = sites
             .into_iter()

@@ -11,8 +11,11 @@ use super::CgroupId;
 use super::root::inode_number;
 use crate::kernel::Cgroups;
 
-/// Most cgroups that one walk visits. A busy Kubernetes node has about ten a pod, so some 3,000.
+/// Most cgroups that a walk of the whole tree visits. A busy Kubernetes node has about ten a pod, so some 3,000.
 pub(super) const MAX_CGROUPS: usize = 65_536;
+
+/// Most cgroups that a walk of one container's subtree visits; such walks are made up to four times a second.
+pub(super) const MAX_BELOW_ONE: usize = 4096;
 
 /// One cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +33,12 @@ pub(super) struct Cgroup {
 pub(super) struct Walk {
     /// Parents before their children.
     pub(super) cgroups: Vec<Cgroup>,
-    /// Whether [`MAX_CGROUPS`] ended it.
+    /// Whether its limit ended it.
     pub(super) cut: bool,
 }
 
-/// `path` and everything below it; nothing where it is gone.
-pub(super) fn walk(hierarchies: &Cgroups, path: &str) -> Walk {
+/// `path` and everything below it, at most `limit` cgroups; nothing where it is gone.
+pub(super) fn walk(hierarchies: &Cgroups, path: &str, limit: usize) -> Walk {
     let directory = hierarchies.directory(path);
     let mut found = Walk::default();
     let Some(inode) = inode_number(&directory) else { return found };
@@ -43,7 +46,7 @@ pub(super) fn walk(hierarchies: &Cgroups, path: &str) -> Walk {
     let mut open = VecDeque::from([0]);
     while let Some(parent) = open.pop_front() {
         for child in children(&found.cgroups[parent], parent) {
-            if found.cgroups.len() == MAX_CGROUPS {
+            if found.cgroups.len() >= limit {
                 found.cut = true;
                 return found;
             }
@@ -82,7 +85,7 @@ mod tests {
         std::fs::write(home.path().join("a/cgroup.procs"), "").unwrap();
         let hierarchies = Cgroups { unified: home.path().to_path_buf(), v1: BTreeMap::new() };
 
-        let walk = walk(&hierarchies, "/");
+        let walk = walk(&hierarchies, "/", 5);
         let mut paths: Vec<_> = walk.cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
         assert!(!walk.cut);
         for cgroup in &walk.cgroups[1..] {
@@ -98,6 +101,20 @@ mod tests {
     fn what_is_gone_is_empty() {
         let home = tempfile::tempdir().unwrap();
         let hierarchies = Cgroups { unified: home.path().to_path_buf(), v1: BTreeMap::new() };
-        assert!(walk(&hierarchies, "/gone").cgroups.is_empty());
+        assert!(walk(&hierarchies, "/gone", MAX_CGROUPS).cgroups.is_empty());
+    }
+
+    #[test]
+    fn a_walk_ends_at_its_limit_and_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
+        let hierarchies = Cgroups { unified: home.path().to_path_buf(), v1: BTreeMap::new() };
+        let walked = |limit| {
+            let walk = walk(&hierarchies, "/", limit);
+            (walk.cgroups.len(), walk.cut)
+        };
+        assert_eq!([walked(3), walked(4)], [(3, true), (4, false)]);
     }
 }

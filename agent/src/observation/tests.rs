@@ -106,6 +106,7 @@ async fn a_killed_one_is_gone_even_as_a_zombie() {
     let (container, cgroups) = (Arc::clone(&sleeper.container), Arc::clone(&sleeper.cgroups));
     let found = watch_every(PERIOD, container, cgroups, before, LONG, CancellationToken::new()).await;
     assert_eq!(found.sign, Sign::Gone, "{}", found.message);
+    assert_eq!(sleeper.vitals().same_process, Some(false), "a zombie");
     sleeper.child.wait().unwrap();
     assert_eq!(sleeper.vitals().same_process, Some(false));
 }

@@ -5,24 +5,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 
 use super::readiness;
-use crate::inventory::CgroupId;
-
-/// A change of the cgroup2 tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupEvent {
-    /// A cgroup was made; it has no process yet.
-    Made {
-        /// Its id.
-        id: CgroupId,
-        /// Its path below the hierarchy's root, as in `/proc/PID/cgroup`.
-        path: String,
-    },
-    /// A cgroup was removed.
-    Removed {
-        /// Its id.
-        id: CgroupId,
-    },
-}
+use crate::inventory::{CgroupEvent, CgroupId};
 
 /// The stream of changes. The kernel holds 496 of them until they are read; those that find no room are counted in
 /// [`super::Loss::cgroup_events`].
@@ -64,17 +47,19 @@ impl CgroupEvents {
     }
 
     fn registered(&mut self) -> Option<&mut AsyncFd<RingBuf<MapData>>> {
-        if let State::Idle(ring) = std::mem::replace(&mut self.0, State::Failed) {
-            match readiness::register(ring) {
-                Ok(ring) => self.0 = State::Registered(ring),
-                Err(error) => {
+        self.0 = match std::mem::replace(&mut self.0, State::Failed) {
+            State::Idle(ring) => readiness::register(ring).map_or_else(
+                |error| {
                     tracing::error!(%error, "cannot wait for cgroup events; the slow rescan goes on");
-                }
-            }
-        }
+                    State::Failed
+                },
+                State::Registered,
+            ),
+            other => other,
+        };
         match &mut self.0 {
             State::Registered(ring) => Some(ring),
-            _ => None,
+            State::Idle(_) | State::Failed => None,
         }
     }
 }

@@ -28,7 +28,7 @@ mod tiers;
 
 pub use agent_common::Kind;
 pub use btf::BtfError;
-pub use cgroup_events::{CgroupEvent, CgroupEvents};
+pub use cgroup_events::CgroupEvents;
 pub use cost::ProgramCost;
 pub use counts::Counts;
 pub use directories::TopDirectory;

@@ -255,3 +255,22 @@ fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Resul
         ebpf.take_map(name).ok_or_else(|| format!("the object built into this program has no map {name}"))?;
     M::try_from(map).map_err(|error| format!("map {name}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_of_every_tier_is_told() {
+        let tried = vec![(Tier::Lsm, "no bpf".to_owned()), (Tier::SysExit, "no BTF".to_owned())];
+        let text = ObserveError::NoTier(tried).to_string();
+        assert!(text.contains("lsm: no bpf; sys_exit: no BTF"), "{text}");
+    }
+
+    #[test]
+    fn the_observer_can_move_between_threads() {
+        fn movable<T: Send>() {}
+        movable::<Observer>();
+        movable::<CgroupEvents>();
+    }
+}

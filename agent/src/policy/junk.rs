@@ -128,6 +128,11 @@ impl Junk {
         first_reason.map_or(Judgement::NotNamed, Judgement::Kept)
     }
 
+    /// Whether a rule's paths cover this one: if not, what the file is need not be asked.
+    pub fn covers(&self, kind: VolumeKind, path: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.covers(kind, path))
+    }
+
     /// Whether a deny list names this path.
     pub fn is_never(&self, path: &[u8]) -> bool {
         self.never.iter().any(|pattern| pattern.matches(path))
@@ -149,19 +154,34 @@ impl Junk {
             .collect()
     }
 
-    /// The rules, in order, with what each says about one file: for explaining. `None` where the rule's paths do not
-    /// cover it; `Some(None)` where it says junk.
+    /// What each rule says about one file, in their order, the deny list aside: for explaining.
     pub(super) fn opinions<'a>(
         &'a self,
         kind: VolumeKind,
         path: &'a [u8],
         file: &'a FileFacts,
         now: (i64, u32),
-    ) -> impl Iterator<Item = (&'a JunkRule, Option<Option<Kept>>)> {
+    ) -> impl Iterator<Item = (&'a JunkRule, Opinion)> {
         self.rules.iter().map(move |rule| {
-            (&rule.rule, rule.covers(kind, path).then(|| rule.reason_to_keep(path, file, now)))
+            let opinion = if rule.covers(kind, path) {
+                rule.reason_to_keep(path, file, now).map_or(Opinion::Names, Opinion::Keeps)
+            } else {
+                Opinion::NotCovered
+            };
+            (&rule.rule, opinion)
         })
     }
+}
+
+/// What one rule says about one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opinion {
+    /// None of its paths covers it.
+    NotCovered,
+    /// They do, and it stays.
+    Keeps(Kept),
+    /// It is junk.
+    Names,
 }
 
 impl CompiledRule {

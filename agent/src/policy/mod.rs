@@ -4,23 +4,40 @@
 //! In: containers, counts, free space, policies. Out: [`Decision`]s. Must never: touch a file of a container.
 
 mod decision;
+pub mod explain;
+pub mod files;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod guard;
 pub mod junk;
+pub mod limits;
 mod load;
 mod names;
 mod pattern;
+#[cfg(test)]
+mod reference;
 mod schedule;
+pub mod select;
+mod set;
 mod spec;
+pub mod trigger;
 mod validate;
 
 pub use decision::{Decision, Fired, Refusal, Verdict};
+pub use files::{PolicyFolder, load_folder};
+pub use guard::{GuardError, NodeGuard};
 pub use junk::{FileFacts, Judgement, Junk, JunkError};
+pub use limits::EntryLimits;
 pub use load::{PolicyError, load_file, parse};
 pub use names::{NameError, NameGlob};
 pub use pattern::{Pattern, PatternError};
 pub use schedule::{Schedule, ScheduleError};
+pub use select::{SelectError, Selector};
+pub use set::{Choice, PolicySet, choose};
 pub use spec::{
     Action, Breakers, Executor, Exhaustion, FileType, JunkRule, LabelExpression, LabelOperator, Metadata,
     Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings, Select, SerialBy, Spec, StopWhen, SweepBreaker,
     SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
 };
+pub use trigger::{Held, Triggers};
 pub use validate::validate;

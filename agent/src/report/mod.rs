@@ -15,6 +15,6 @@ pub mod metrics;
 
 pub use history::{History, HistoryError, HistoryLimits};
 pub use journal::{Journal, JournalLimits};
-//pub use metrics::Metrics;
+pub use metrics::Metrics;
 pub use record::{Health, Outcome, Phase, Subject, SweepFigures, SweepRecord};
 pub use state_dir::{StateDirError, StateLock};

@@ -99,6 +99,10 @@ pub struct SweepFigures {
     pub removed: u64,
     /// Bytes on disk that this freed.
     pub removed_bytes: u64,
+    /// Dry run: files that Enforce would remove or truncate.
+    pub would_remove: u64,
+    /// Dry run: bytes on disk that this would free.
+    pub would_remove_bytes: u64,
     /// Directories removed because the sweep emptied them.
     pub removed_directories: u64,
     /// Candidates that were already gone.

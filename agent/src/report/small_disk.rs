@@ -1,6 +1,6 @@
 //! For tests: a small tmpfs in a mount namespace of the test's own thread, to be really full.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -29,6 +29,6 @@ pub(super) fn on_small_disk(mebibytes: u32, test: impl FnOnce(&Path) + Send + 's
 
 /// Takes every last block.
 pub(super) fn fill(folder: &Path) {
-    let mut file = File::create(folder.join("storm")).unwrap();
+    let mut file = OpenOptions::new().create(true).append(true).open(folder.join("storm")).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
 }

@@ -28,7 +28,8 @@ use crate::workload::{Plan, Said};
 pub use self::result::Figures;
 
 const PREFIX: &str = "podsweep-demo";
-const POLICY: &str = include_str!("../../policies/demo.yaml");
+/// The policy that the demo's agent runs with.
+pub(crate) const POLICY: &str = include_str!("../../policies/demo.yaml");
 /// Where the storm makes files and where it might do harm.
 const FOLDERS: [&str; 3] = ["/tmp", "/app", "/srv"];
 /// Heartbeats before the storm and after the sweep: 500 of them, so that p99 is one of five.
@@ -108,6 +109,9 @@ impl Demo {
             outcome: record.outcome,
         };
         self.narrator.summary(&figures);
+        if !figures.failures().is_empty() {
+            eprintln!("the end of the agent's log:\n{}", self.agent.log_end());
+        }
         Ok(figures)
     }
 

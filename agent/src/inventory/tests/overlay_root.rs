@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::super::{CgroupEvent, CgroupId, Inventory, Runtime, Target, still_the_same};
+use super::super::{
+    CgroupEvent, CgroupId, Inventory, Runtime, Target, containers_without_cgroup, still_the_same,
+};
 use super::stage::{Stage, ids, made, settle_until};
 
 fn has_layer(inventory: &Inventory, id: CgroupId) -> bool {
@@ -35,6 +37,75 @@ fn a_cgroup_becomes_a_container_when_its_process_has_its_own_root_and_goes_with_
     fs::remove_dir(stage.cgroups.directory(&path)).unwrap();
     assert_eq!(ids(&inventory.apply(&CgroupEvent::Removed { id }).removed), [id]);
     assert!(inventory.get(id).is_none());
+}
+
+#[test]
+fn layers_are_found_whatever_their_names() {
+    let mut stage = Stage::new();
+    let (lower, second, upper) = (stage.path("low:1"), stage.path("low 2"), stage.path("up,3"));
+    fs::rename(stage.path("lower"), &lower).unwrap();
+    fs::rename(stage.path("upper"), &upper).unwrap();
+    fs::create_dir(&second).unwrap();
+    let mut inventory = stage.inventory();
+    let (id, path) = stage.make("/odd");
+    inventory.apply(&made(id, &path));
+
+    let home = stage.path("").display().to_string();
+    let options = format!("lowerdir={home}/low\\:1:{home}/low 2,upperdir={home}/up\\,3,workdir={home}/work");
+    stage.start_with(&path, &options);
+    settle_until(&mut inventory, |inventory| has_layer(inventory, id));
+    let layer = inventory.get(id).unwrap().layer.clone().unwrap();
+    assert_eq!((layer.upper, layer.lower), (upper, vec![lower, second]));
+}
+
+#[test]
+fn a_container_stays_one_when_its_process_moves_into_a_nested_cgroup() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let (id, path) = stage.make("/systemd");
+    inventory.apply(&made(id, &path));
+    let pid = stage.start_in_overlay(&path);
+    settle_until(&mut inventory, |inventory| has_layer(inventory, id));
+
+    let (inner, inner_path) = stage.make("/systemd/init.scope");
+    fs::write(stage.cgroups.directory(&inner_path).join("cgroup.procs"), pid.to_string()).unwrap();
+    assert!(!ids(&inventory.rescan().removed).contains(&id));
+    assert!(has_layer(&inventory, id));
+    assert_eq!(inventory.resolve(inner).map(|container| container.cgroup), Some(id));
+}
+
+#[test]
+fn a_service_on_the_hosts_root_is_a_unit_and_a_container_in_it_is_its_own() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let (unit, unit_path) = stage.make("/agent.service");
+    let host = stage.start_on_host_root(&unit_path);
+    inventory.apply(&made(unit, &unit_path));
+    let found = inventory.get(unit).unwrap();
+    assert_eq!(
+        (found.runtime, found.id.as_str(), found.first.pid),
+        (Runtime::Unit, unit_path.as_str(), host)
+    );
+
+    let (inner, inner_path) = stage.make("/agent.service/payload");
+    assert_eq!(ids(&inventory.apply(&made(inner, &inner_path)).changed), [unit]);
+    stage.start_in_overlay(&inner_path);
+    settle_until(&mut inventory, |inventory| has_layer(inventory, inner));
+    assert_eq!(inventory.get(inner).unwrap().runtime, Runtime::Other);
+    assert!(inventory.get(unit).unwrap().nested.is_empty());
+}
+
+#[test]
+fn a_container_whose_cgroup_is_left_empty_is_gone() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let (id, path) = stage.make("/empty");
+    inventory.apply(&made(id, &path));
+    let pid = stage.start_in_overlay(&path);
+    settle_until(&mut inventory, |inventory| has_layer(inventory, id));
+    stage.end(pid);
+    let changes = settle_until(&mut inventory, |inventory| inventory.get(id).is_none());
+    assert_eq!(ids(&changes.removed), [id]);
 }
 
 #[test]
@@ -83,9 +154,17 @@ fn a_first_process_that_ended_is_followed_by_the_next() {
     settle_until(&mut inventory, |inventory| has_layer(inventory, id));
     let before = inventory.get(id).unwrap().clone();
 
-    // Overlayfs refuses a second mount of one upper directory in use on some kernels: end the first one first.
+    // One upper directory must not be mounted twice: the second process gets its own.
+    for name in ["upper2", "work2"] {
+        fs::create_dir(stage.path(name)).unwrap();
+    }
+    let home = stage.path("").display().to_string();
+    let options = format!("lowerdir={home}/lower,upperdir={home}/upper2,workdir={home}/work2");
+    let second = stage.start_with(&path, &options);
+    while !fs::read_to_string(format!("/proc/{second}/comm")).unwrap().starts_with("busybox") {
+        std::thread::yield_now();
+    }
     stage.end(first);
-    let second = stage.start_in_overlay(&path);
     let is_second = |inventory: &Inventory| {
         inventory.get(id).is_some_and(|container| container.first.pid == second && container.layer.is_some())
     };
@@ -96,10 +175,36 @@ fn a_first_process_that_ended_is_followed_by_the_next() {
 
 #[test]
 fn an_event_of_another_hierarchy_is_not_taken_for_ours() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     let mut inventory = stage.inventory();
-    let (id, path) = stage.make("/other");
+    let (id, path) = stage.make("/other.service");
+    stage.start_on_host_root(&path);
     assert!(inventory.apply(&made(CgroupId(id.0 + 1), &path)).is_empty());
     assert!(inventory.apply(&made(id, "/podsweep-inventory-never-made")).is_empty());
-    assert_eq!(inventory.loss(), super::super::InventoryLoss::default());
+    assert_eq!(ids(&inventory.apply(&made(id, &path)).added), [id]);
+}
+
+#[test]
+fn before_the_runtime_has_changed_the_root_the_hosts_mounts_are_not_the_containers() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let (id, path) = stage.make(&format!("/docker/{}", "ab".repeat(32)));
+    stage.start_on_host_root(&path);
+    assert_eq!(ids(&inventory.apply(&made(id, &path)).added), [id]);
+    let container = inventory.get(id).unwrap();
+    assert_eq!(container.runtime, Runtime::Docker);
+    assert!(container.layer.is_none() && container.volumes.is_empty() && container.other_mounts.is_empty());
+}
+
+#[test]
+fn a_container_in_the_root_cgroup_is_not_seen_and_counted_for_doctor() {
+    let mut stage = Stage::new();
+    let mut inventory = stage.inventory();
+    let pid = stage.start_in_overlay("/");
+    while !fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("busybox") {
+        std::thread::yield_now();
+    }
+    inventory.rescan();
+    assert!(inventory.find(&Target::Pid(pid)).is_err());
+    assert!(containers_without_cgroup(&stage.cgroups) >= 1);
 }

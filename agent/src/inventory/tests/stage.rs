@@ -1,6 +1,7 @@
 //! What a test needs of the machine, and takes away again: one cgroup2 child, one directory.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,17 +63,41 @@ impl Stage {
 
     /// Starts a process in a cgroup, with an overlayfs of this stage's layers for a root.
     pub(super) fn start_in_overlay(&mut self, cgroup: &str) -> i32 {
+        let home = self.path("").display().to_string();
+        self.start_with(cgroup, &format!("lowerdir={home}/lower,upperdir={home}/upper,workdir={home}/work"))
+    }
+
+    /// The same, with these options for the overlayfs.
+    pub(super) fn start_with(&mut self, cgroup: &str, options: &str) -> i32 {
         let script = "echo $$ > $PROCS && exec unshare -m --propagation private sh -c '\
-             mount -t overlay overlay -o lowerdir=$HOME/lower,upperdir=$HOME/upper,workdir=$HOME/work $HOME/merged \
-             && exec chroot $HOME/merged /bin/busybox sleep 600'";
+             mount -t overlay overlay -o \"$OPTIONS\" $HOME/merged && exec chroot $HOME/merged /bin/busybox sleep 600'";
         let procs = self.cgroups.directory(cgroup).join("cgroup.procs");
         let child = Command::new("sh")
             .args(["-c", script])
             .env("PROCS", procs)
             .env("HOME", self.path(""))
+            .env("OPTIONS", options)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        self.children.push(child);
+        pid
+    }
+
+    /// Starts a process in a cgroup that keeps the host's root.
+    pub(super) fn start_on_host_root(&mut self, cgroup: &str) -> i32 {
+        let procs = self.cgroups.directory(cgroup).join("cgroup.procs");
+        let script = "echo $$ > $PROCS && echo ready && exec sleep 600";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .env("PROCS", procs)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         self.children.push(child);
         pid

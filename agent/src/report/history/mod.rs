@@ -8,10 +8,11 @@
 //! - the rollback journal is kept from one transaction to the next (`journal_mode=PERSIST`), so its blocks are ours
 //!   already. WAL would need new blocks for every change, and again for its checkpoint;
 //! - pages of pruned sweeps are used again before the file grows (no vacuum);
-//! - [`Ballast`]: a few MiB given up when SQLite says "full", so that the sweep that frees the disk is on record.
+//! - a ballast of [`BALLAST_BYTES`]: a few MiB given up when SQLite says "full", so that the sweep that frees the disk is on record.
 //!
-//! `synchronous=FULL`: a commit is on disk when it returns. A sweep commits a handful of times, so this costs a few
-//! flushes, and a power cut leaves at most a sweep to be found as abandoned.
+//! `synchronous=FULL`: a commit is on disk when it returns (measured on ext4 with eight builds beside it: 8 ms in the
+//! median, 28 ms at p99). A sweep commits a handful of times, and a power cut leaves at most a sweep to be found as
+//! abandoned.
 //!
 //! All calls block; call them from `spawn_blocking`.
 
@@ -144,6 +145,11 @@ impl History {
         self.write(|transaction| queries::put_state(transaction, key, &text))
     }
 
+    /// Whether a sweep could be put on record now, found out by writing.
+    pub fn writable(&self) -> Result<(), HistoryError> {
+        self.put_state("writable", &serde_json::Value::Bool(true))
+    }
+
     /// The value kept under a key.
     pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, HistoryError> {
         let text = self.read(|connection| queries::state(connection, key))?;
@@ -209,4 +215,4 @@ fn commit<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::report) mod tests;

@@ -4,7 +4,7 @@ use crate::report::{Outcome, Phase, Subject, SweepFigures};
 
 const LIMITS: HistoryLimits = HistoryLimits { max_sweeps: 100, max_age: Duration::from_hours(1) };
 
-pub(super) fn record(id: &str) -> SweepRecord {
+pub(in crate::report) fn record(id: &str) -> SweepRecord {
     SweepRecord {
         id: id.into(),
         container: Subject {
@@ -36,7 +36,7 @@ pub(super) fn record(id: &str) -> SweepRecord {
     }
 }
 
-pub(super) fn ended(id: &str) -> SweepRecord {
+pub(in crate::report) fn ended(id: &str) -> SweepRecord {
     let ended_at = Some("2026-01-01T00:01:00Z".into());
     SweepRecord { ended_at, phase: Phase::Ended, outcome: Some(Outcome::Complete), ..record(id) }
 }

@@ -11,11 +11,11 @@
 //! {"event":"interrupted","time":…,"sweep":…,"batch":3}                  in place of "done", by the next agent
 //! ```
 //!
-//! A line takes some 230 bytes, so 64 MiB hold about 290,000 files.
+//! A file's line takes some 200 bytes, so 64 MiB hold about 300,000 files.
 //!
 //! **Flushing.** `fdatasync` once a batch, before its first removal: after a power cut nothing is gone that is not on
-//! record. It costs one flush a `batchInterval` (measured in docs/metrics' batch histogram; about 1 ms on the ext4 of
-//! the development machine). Results are not flushed by themselves; the next batch's flush takes them along.
+//! record. Measured on ext4 with eight builds beside it, 200 files a batch: 4 ms in the median, 17 ms at p99, against a
+//! `batchInterval` of 1 s. Results are not flushed by themselves; the next batch's flush takes them along.
 //!
 //! **A full disk** must not stop the sweep that frees it: the current file and the next one have their blocks from
 //! the start.

@@ -1,0 +1,71 @@
+//! The node agent. Wires the stages in the order of the design's picture and does nothing else.
+//!
+//! ```text
+//! observe -> inventory -> policy      watch.rs    once a tick: counts, containers, decisions
+//!         -> admission                admit.rs    who may say no, level by level; a permit
+//!         -> scan -> sweep -> breaker operation   one sweep in a task of its own
+//!         -> report                   follow.rs   log lines and the live view
+//!                                     node.rs     the control endpoint's view of all this
+//! ```
+
+mod admit;
+mod follow;
+mod node;
+mod recover;
+mod shared;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::control::{self, Endpoints, Listeners};
+use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
+use crate::kernel::Cgroups;
+use crate::observe::{ObserveSettings, Observer};
+
+pub(crate) use shared::Shared;
+pub use shared::{scan_place, stores};
+
+/// How long running sweeps may take to finish their batch when the agent is asked to end. Kubernetes' default grace
+/// period is 30 s; this leaves the rest of it to the record.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs the agent until `shutdown`. Errors are those of the start; once it runs, it keeps running.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let cgroups = Cgroups::find().context("podsweep counts by cgroup2; mount it")?;
+    let stores = stores(&config, cgroups.clone())?;
+    recover::leftovers(&stores)?;
+    recover::abandon_unfinished(&stores)?;
+
+    let observer = tokio::task::spawn_blocking(|| Observer::start(&ObserveSettings::default())).await??;
+    let settings = InventorySettings {
+        host_paths: config.host_paths.clone(),
+        units: config.units,
+        ..InventorySettings::default()
+    };
+    let inventory = Inventory::new(cgroups, Box::new(RuntimePaths::default()), settings);
+
+    let endpoints = Endpoints {
+        socket: config.socket.clone(),
+        listen: config.listen,
+        token_file: config.token_file.clone(),
+    };
+    let listeners = Listeners::bind(&endpoints).await?;
+    let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
+    let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
+
+    watch::Watch::new(Arc::clone(&shared), observer).run().await;
+
+    shared.tasks.close();
+    if tokio::time::timeout(GRACE, shared.tasks.wait()).await.is_err() {
+        tracing::warn!(
+            seconds = GRACE.as_secs(),
+            "sweeps still running at the end; they will be found abandoned"
+        );
+    }
+    served.await.context("control endpoint")
+}

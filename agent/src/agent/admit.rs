@@ -1,0 +1,133 @@
+//! From a wish to a running sweep: the gate is asked, and a task of its own runs the operation.
+//!
+//! In: [`Wish`]. Out: the id of a sweep that runs in a task of its own, or the [`Refusal`]. Must never: start a
+//! second sweep of a container, or one that a level refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::follow::Follower;
+use super::shared::{Ended, Live, lock};
+use crate::gate::Entry;
+use crate::inventory::Container;
+use crate::operation::{self, Operation};
+use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
+use crate::report::{Outcome, SweepRecord};
+use crate::sweep;
+
+/// Somebody asks for a sweep.
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) container: Arc<Container>,
+    pub(super) policy: Arc<SweepPolicy>,
+    pub(super) mode: Mode,
+    pub(super) fired: Fired,
+    pub(super) top_directories: Vec<(String, u64)>,
+    pub(super) attempt: u32,
+}
+
+/// Asks every level and starts the sweep.
+pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Refusal> {
+    let id = ulid::Ulid::new().to_string();
+    let stop = shared.shutdown.child_token();
+    reserve(shared, &id, &wish, &stop).map_err(|refusal| counted(shared, refusal))?;
+    match shared.gate.enter(&wish.container, &wish.policy).await {
+        Ok(entry) => {
+            let task = run(Arc::clone(shared), operation(shared, &id, wish), entry, stop);
+            shared.tasks.spawn(task);
+            Ok(id)
+        }
+        Err(refusal) => {
+            lock(&shared.live).remove(&id);
+            Err(counted(shared, refusal))
+        }
+    }
+}
+
+async fn run(shared: Arc<Shared>, operation: Operation, entry: Entry, stop: CancellationToken) {
+    let cgroup = operation.container.as_ref().map(|container| container.cgroup);
+    let retries = operation.policy.spec.sweep.retries;
+    let follower = Follower(Arc::clone(&shared));
+    let Entry { permit, pass } = entry;
+    let deadline = permit.deadline();
+    let mut record = operation::run(operation, &shared.stores, &follower, Some(pass), deadline, &stop).await;
+    drop(permit);
+    if worth_another_try(&record) && record.attempt >= retries.limit {
+        give_up(&shared, &mut record);
+    }
+    lock(&shared.live).remove(&record.id);
+    let Some(container) = cgroup else { return };
+    shared.gate.left(container);
+    // The loop may be gone already at the end of the agent; then nobody needs to know.
+    let _ = shared.ended.0.send(Ended { container, record }).await;
+}
+
+/// Failures of the sweep as a whole may pass; what a policy, a person or the container's end decided stays decided.
+pub(super) fn worth_another_try(record: &SweepRecord) -> bool {
+    match record.outcome {
+        Some(Outcome::Failed) => true,
+        Some(Outcome::Stopped) => matches!(record.reason.as_deref(), Some("SweepBreaker" | "SignalMissing")),
+        _ => false,
+    }
+}
+
+/// When to try again: the policy's backoff, doubled each time.
+pub(super) fn retry_delay(policy: &SweepPolicy, attempt: u32) -> Option<Duration> {
+    let retries = policy.spec.sweep.retries;
+    (attempt < retries.limit).then(|| retries.backoff.0.saturating_mul(2u32.saturating_pow(attempt)))
+}
+
+fn give_up(shared: &Shared, record: &mut SweepRecord) {
+    record.notes.push(format!("GivenUp: after {} tries; the next burst starts anew", record.attempt + 1));
+    shared.stores.metrics.given_up(&record.policy);
+    tracing::warn!(
+        sweep = record.id,
+        container = record.container.name,
+        tries = record.attempt + 1,
+        "given up"
+    );
+    if let Err(error) = shared.stores.history.update(record) {
+        tracing::warn!(sweep = record.id, %error, "sweep's record not updated");
+    }
+}
+
+/// Puts the sweep among the live ones, in one step with the check that none of this container is there.
+fn reserve(shared: &Shared, id: &str, wish: &Wish, stop: &CancellationToken) -> Result<(), Refusal> {
+    let mut live = lock(&shared.live);
+    let cgroup = wish.container.cgroup.0;
+    if let Some(other) = live.values().find(|live| live.record.container.cgroup == cgroup) {
+        return Err(Refusal {
+            level: 7,
+            reason: "AlreadyRunning".into(),
+            message: format!("sweep {} of this container has not ended", other.record.id),
+        });
+    }
+    let record = operation(shared, id, wish.clone()).record(Timestamp::now());
+    live.insert(id.to_owned(), Live { record, stop: stop.clone() });
+    Ok(())
+}
+
+fn operation(shared: &Shared, id: &str, wish: Wish) -> Operation {
+    let roots = sweep::plan_roots(&wish.container, &wish.policy.spec.junk);
+    let never = shared.gate.never(&wish.policy);
+    Operation {
+        id: id.to_owned(),
+        container: Some(wish.container),
+        policy: wish.policy,
+        mode: wish.mode,
+        fired: wish.fired,
+        roots,
+        never,
+        top_directories: wish.top_directories,
+        attempt: wish.attempt,
+    }
+}
+
+fn counted(shared: &Shared, refusal: Refusal) -> Refusal {
+    shared.stores.metrics.refused(&refusal);
+    refusal
+}

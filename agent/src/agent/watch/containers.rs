@@ -1,0 +1,166 @@
+//! The loop's care for containers: those that came, changed or went; their counts, nested cgroups included; the
+//! figures that Prometheus and the control endpoint show of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::shared::{Seen, lock};
+use super::watched::Watched;
+use super::{TOP_DIRECTORIES, Watch};
+use crate::inventory::{CgroupId, Changes, Container};
+use crate::kernel::Free;
+use crate::policy::choose;
+use crate::report::metrics::LossTotals;
+
+impl Watch {
+    /// Brings the inventory up to date: fresh cgroups each tick, the whole tree now and then.
+    pub(super) fn settle(&mut self, now: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let mut inventory = lock(&shared.inventory);
+        let changes = inventory.settle();
+        self.take_in(changes);
+        if now >= self.next_rescan {
+            self.next_rescan = now + shared.config.rescan.0;
+            let changes = inventory.rescan();
+            self.take_in(changes);
+        }
+    }
+
+    pub(super) fn take_in(&mut self, changes: Changes) {
+        if changes.added.is_empty() && changes.changed.is_empty() && changes.removed.is_empty() {
+            return;
+        }
+        let set = Arc::clone(&lock(&self.shared.policies).set);
+        let wall = jiff::Zoned::now();
+        for container in changes.added.into_iter().chain(changes.changed) {
+            let choice = choose(&set, &container);
+            if let Some(watched) = self.watched.get_mut(&container.cgroup) {
+                watched.container = container;
+                watched.choose(choice, &wall);
+            } else {
+                tracing::debug!(container = container.short(), cgroup = container.cgroup_path, "container");
+                self.watched.insert(container.cgroup, Watched::new(container, choice, &wall));
+            }
+        }
+        for container in changes.removed {
+            self.gone(&container);
+        }
+        self.policies_in_force();
+    }
+
+    fn gone(&mut self, container: &Container) {
+        tracing::debug!(container = container.short(), "container gone");
+        self.watched.remove(&container.cgroup);
+        lock(&self.shared.seen).remove(&container.cgroup);
+        for cgroup in cgroups_of(container) {
+            self.observer.forget(cgroup);
+        }
+        self.shared.stores.metrics.remove_container(container.cgroup);
+    }
+
+    /// Keeps the counts of a nested cgroup that has ended with its container.
+    pub(super) fn nested_ended(&mut self, id: CgroupId) {
+        let owner = lock(&self.shared.inventory).resolve(id).map(|container| container.cgroup);
+        let Some(watched) = owner.filter(|owner| *owner != id).and_then(|owner| self.watched.get_mut(&owner))
+        else {
+            return;
+        };
+        match self.observer.read() {
+            Ok(counts) => {
+                if let Some(last) = counts.get(&id) {
+                    watched.ended.add(last);
+                }
+                self.observer.forget(id);
+            }
+            Err(error) => tracing::warn!(%error, "counts of an ended cgroup not read"),
+        }
+    }
+
+    /// Reads all counters; false where they cannot be read, and then nobody decides.
+    pub(super) fn count(&mut self) -> bool {
+        let started = std::time::Instant::now();
+        let counts = match self.observer.read() {
+            Ok(counts) => counts,
+            Err(error) => {
+                tracing::error!(%error, "counters not read: no policy decides until they are");
+                return false;
+            }
+        };
+        for watched in self.watched.values_mut() {
+            let mut total = watched.ended;
+            for cgroup in cgroups_of(&watched.container) {
+                if let Some(counts) = counts.get(&cgroup) {
+                    total.add(counts);
+                }
+            }
+            watched.counts = total;
+            watched.free = free(watched);
+        }
+        self.shared.stores.metrics.observe_read(started.elapsed());
+        true
+    }
+
+    pub(super) fn top_directories(&mut self, container: &Container) -> Vec<(String, u64)> {
+        let cgroups: Vec<CgroupId> = cgroups_of(container).collect();
+        self.observer
+            .top_directories(&cgroups, TOP_DIRECTORIES)
+            .into_iter()
+            .map(|top| (top.path.display().to_string(), top.creates))
+            .collect()
+    }
+
+    pub(super) fn figures(&mut self) {
+        let metrics = &self.shared.stores.metrics;
+        let mut seen = lock(&self.shared.seen);
+        for (id, watched) in &self.watched {
+            let before = seen.get(id).map_or(0, |seen| seen.counts.creates());
+            let made = watched.counts.creates().saturating_sub(before);
+            let (creates, removals) = (watched.counts.creates(), watched.counts.removals());
+            metrics.container_counts(&watched.container, creates, removals);
+            seen.insert(
+                *id,
+                Seen {
+                    counts: watched.counts,
+                    creates_per_second: made as f64 / super::FIGURES.as_secs_f64(),
+                    policy: watched.policy_name(),
+                    refusal: watched.refusal.clone(),
+                    last_sweep: watched.last_sweep.clone(),
+                },
+            );
+        }
+        drop(seen);
+        metrics.containers(self.watched.len());
+        let loss = self.observer.loss();
+        metrics.loss(LossTotals {
+            recursion_misses: loss.recursion_misses,
+            cgroups_not_counted: loss.cgroups_not_counted,
+            operations_not_counted: loss.operations_not_counted,
+            directories_not_named: loss.directories_not_named,
+            cgroup_events: loss.cgroup_events,
+        });
+        for cost in self.observer.costs() {
+            metrics.program(&cost.program, cost.runs, cost.run_time);
+        }
+        metrics.tier(&self.observer.tier().to_string(), self.observer.gaps().len());
+        metrics.sweeps_running(lock(&self.shared.live).len());
+        metrics.paused(self.shared.gate.paused().is_some());
+        lock(&self.shared.observed).losses = BTreeMap::from([
+            ("recursionMisses".into(), loss.recursion_misses),
+            ("cgroupsNotCounted".into(), loss.cgroups_not_counted),
+            ("operationsNotCounted".into(), loss.operations_not_counted),
+            ("cgroupEvents".into(), loss.cgroup_events),
+            ("directoriesNotNamed".into(), loss.directories_not_named),
+        ]);
+        metrics.breakers(&lock(&self.shared.stores.board).views());
+    }
+}
+
+fn cgroups_of(container: &Container) -> impl Iterator<Item = CgroupId> + '_ {
+    std::iter::once(container.cgroup).chain(container.nested.iter().copied())
+}
+
+fn free(watched: &Watched) -> Option<Free> {
+    let layer = watched.container.layer.as_ref().filter(|_| watched.wants_free())?;
+    Free::of(&layer.upper).ok()
+}

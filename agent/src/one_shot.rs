@@ -1,0 +1,174 @@
+//! One scan, or one sweep, from the command line, with no agent running.
+//!
+//! In: a target and a policy. Out: the sweep's record. Must never: sweep beside a running agent (the state directory's
+//! lock keeps them apart), or pass a guard that the agent would ask.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{scan_place, stores};
+use crate::config::Config;
+use crate::explain::explain_file;
+use crate::gate::{Entry, Gate};
+use crate::inventory::{Container, Inventory, InventorySettings, RuntimePaths, Target};
+use crate::kernel::Cgroups;
+use crate::operation::{self, Follow, Operation};
+use crate::policy::explain::Step;
+use crate::policy::{Fired, Mode, NodeGuard, PolicyError, PolicySet, Refusal, SweepPolicy, load_folder};
+use crate::report::SweepRecord;
+use crate::scan::ScanRoot;
+use crate::sweep::{self, Audit, AuditEntry, AuditResult, Done};
+
+// A plain directory has no workload that could ask for a permit: it has the policy's own time.
+fn directory_deadline(policy: &SweepPolicy) -> Instant {
+    Instant::now() + policy.spec.sweep.timeout.0
+}
+
+/// A file that would go: path as the container sees it, rule, bytes on disk.
+pub type Sampled = (Vec<u8>, String, u64);
+
+/// What the command line names.
+pub struct Subject {
+    /// The container; `None` for a plain directory.
+    pub container: Option<Arc<Container>>,
+    /// Trees to walk.
+    pub roots: Vec<ScanRoot>,
+}
+
+/// Finds the target on this node.
+pub fn find(target: &Target, policy: &SweepPolicy, config: &Config) -> anyhow::Result<Subject> {
+    if let Target::Dir(path) = target {
+        return Ok(Subject { container: None, roots: vec![sweep::directory_root(path)] });
+    }
+    let container = container(target, config)?;
+    let roots = sweep::plan_roots(&container, &policy.spec.junk);
+    Ok(Subject { container: Some(container), roots })
+}
+
+/// Finds a container on this node.
+pub fn container(target: &Target, config: &Config) -> anyhow::Result<Arc<Container>> {
+    let settings = InventorySettings {
+        host_paths: config.host_paths.clone(),
+        units: config.units,
+        ..InventorySettings::default()
+    };
+    let mut inventory = Inventory::new(Cgroups::find()?, Box::new(RuntimePaths::default()), settings);
+    inventory.rescan();
+    Ok(inventory.find(target)?)
+}
+
+/// Looks only: what a sweep would remove, and why the rest stays. Needs no state directory and no agent.
+pub async fn scan(
+    subject: Subject,
+    policy: Arc<SweepPolicy>,
+    config: &Config,
+    follow: &dyn Follow,
+    stop: &CancellationToken,
+) -> anyhow::Result<(SweepRecord, Vec<Sampled>)> {
+    let cgroups = Cgroups::find()?;
+    let place = scan_place(config, &cgroups);
+    let tools = sweep::Tools {
+        scans: place,
+        cgroups,
+        audit: Arc::new(NothingToAudit),
+        node_pressure: config.node_pressure,
+    };
+    let mut never = config.never.clone();
+    never.extend(policy.spec.never.iter().cloned());
+    let operation = operation(subject, policy, Mode::DryRun, never);
+    let mut record = operation.record(Timestamp::now());
+    let deadline = directory_deadline(&operation.policy);
+    let done: Done = operation::sweep_and_follow(&operation, &tools, None, follow, deadline, stop).await;
+    let sample = done.sample.clone();
+    operation::note_done(&mut record, done);
+    operation::end(&mut record);
+    Ok((record, sample))
+}
+
+/// One sweep now, every guard asked.
+pub async fn sweep(
+    subject: Subject,
+    policy: Arc<SweepPolicy>,
+    mode: Mode,
+    config: &Config,
+    follow: &dyn Follow,
+    stop: &CancellationToken,
+) -> anyhow::Result<SweepRecord> {
+    let stores = stores(config, Cgroups::find()?)?;
+    let gate = Gate::new(config, Arc::clone(&stores))?;
+    let never = gate.never(&policy);
+    let container = subject.container.clone();
+    let operation = operation(subject, policy, mode, never);
+    let entered = match &container {
+        Some(container) => gate.enter(container, &operation.policy).await.map(Some),
+        None => gate.closed().map_or(Ok(None), Err),
+    };
+    match entered {
+        Ok(Some(Entry { permit, pass })) => {
+            Ok(operation::run(operation, &stores, follow, Some(pass), permit.deadline(), stop).await)
+        }
+        Ok(None) => {
+            let deadline = directory_deadline(&operation.policy);
+            Ok(operation::run(operation, &stores, follow, None, deadline, stop).await)
+        }
+        Err(refusal) => Ok(refused(&operation, refusal)),
+    }
+}
+
+/// A scan removes nothing. Whatever would, must not find a journal here.
+struct NothingToAudit;
+
+impl Audit for NothingToAudit {
+    fn will_remove(&self, _: &str, _: &[AuditEntry]) -> std::io::Result<()> {
+        Err(std::io::Error::other("a scan has no journal and removes nothing"))
+    }
+
+    fn done(&self, _: &str, _: &[AuditResult]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn refused(operation: &Operation, refusal: Refusal) -> SweepRecord {
+    let mut record = operation.record(Timestamp::now());
+    operation::refuse(&mut record, refusal);
+    record
+}
+
+fn operation(subject: Subject, policy: Arc<SweepPolicy>, mode: Mode, never: Vec<String>) -> Operation {
+    Operation {
+        id: ulid::Ulid::new().to_string(),
+        container: subject.container,
+        policy,
+        mode,
+        fired: Fired::ByHand,
+        roots: subject.roots,
+        never,
+        top_directories: Vec::new(),
+        attempt: 0,
+    }
+}
+
+/// Why a file would, or would not, be removed, by this policy or by those of the node.
+pub fn explain(
+    config: &Config,
+    target: &Target,
+    path: &Path,
+    policy: Option<SweepPolicy>,
+) -> anyhow::Result<Vec<Step>> {
+    let container = container(target, config)?;
+    let set = match policy {
+        Some(policy) => PolicySet::new(vec![Arc::new(policy)])?,
+        None => load_folder(&config.policies).map_err(|errors| anyhow::anyhow!(first(&errors)))?,
+    };
+    let now = Timestamp::now();
+    let now = (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or_default());
+    Ok(explain_file(&container, path, &set, &NodeGuard::new(config)?, now)?)
+}
+
+fn first(errors: &[PolicyError]) -> String {
+    errors.first().map_or_else(|| "policies cannot be read".into(), ToString::to_string)
+}

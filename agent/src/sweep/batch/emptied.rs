@@ -1,0 +1,144 @@
+//! Directories that a batch emptied: deepest first, then those that this emptied in turn. A walk over `/proc` sees to
+//! it that nobody works in one or has it open.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::fs::{Dir, Mode, OFlags, openat};
+
+use super::super::audit::{AuditEntry, Fate};
+use super::super::door::{self, Claim, Deed, OpenTest};
+use super::super::end::End;
+use super::super::identity::look;
+use super::super::open_files::{InUse, Wanted};
+use super::super::tally::Tally;
+use super::super::view::{View, split};
+use super::Hand;
+use crate::policy::Action;
+use crate::scan::{Identity, Kept};
+
+/// Levels of directories that one batch takes away above each other. More wait for the next batch.
+const MAX_LEVELS: usize = 16;
+
+/// An emptied directory that may go.
+struct Emptied {
+    root: u16,
+    path: Vec<u8>,
+    rule: u16,
+    identity: Identity,
+}
+
+impl Hand {
+    /// Deepest first, then the directories that this emptied in turn.
+    pub(super) fn remove_emptied(
+        &mut self,
+        view: &View,
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let mut in_use = Vec::new();
+        for _ in 0..MAX_LEVELS {
+            let emptied: Vec<Emptied> = self
+                .pending
+                .take()
+                .into_iter()
+                .filter_map(|(root, path, rule)| {
+                    let identity = empty_directory(view, root, &path)?;
+                    Some(Emptied { root, path, rule, identity })
+                })
+                .collect();
+            if emptied.is_empty() {
+                break;
+            }
+            in_use.extend(self.remove_level(view, &emptied, now, tally)?);
+        }
+        // Most likely the scan itself is still reading it; the last batch tries again.
+        for (root, path, rule) in in_use {
+            self.pending.add(root, &path, rule);
+        }
+        Ok(())
+    }
+
+    fn remove_level(
+        &mut self,
+        view: &View,
+        emptied: &[Emptied],
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<Vec<(u16, Vec<u8>, u16)>, End> {
+        let entries: Vec<AuditEntry> = emptied.iter().map(|one| self.directory_entry(one)).collect();
+        self.announce(&entries)?;
+        let walk =
+            InUse::look(&wanted_directories(view, emptied), self.reach(emptied.iter().map(|one| one.root)));
+        if let Some(doubt) = walk.doubt() {
+            tally.note(format!("OpenFilesUnreadable: {doubt}"));
+        }
+        let mut fates = vec![Fate::NotTried; emptied.len()];
+        let mut passed = Ok(());
+        for (one, fate) in emptied.iter().zip(&mut fates) {
+            passed = self.must_go_on();
+            if passed.is_err() {
+                break;
+            }
+            *fate = remove_directory(view, one, &walk, now);
+        }
+        let written = self.write_down(&fates);
+        let mut in_use = Vec::new();
+        for (one, fate) in emptied.iter().zip(&fates) {
+            match fate {
+                Fate::Removed => {
+                    tally.figures.removed_directories += 1;
+                    self.remember_parent(one.root, &one.path, one.rule);
+                }
+                Fate::Kept(Kept::Open) => in_use.push((one.root, one.path.clone(), one.rule)),
+                _ => {}
+            }
+        }
+        passed.and(written).map(|()| in_use)
+    }
+
+    fn directory_entry(&self, one: &Emptied) -> AuditEntry {
+        AuditEntry {
+            path: self.plan.seen_path(one.root, &one.path),
+            rule: self.rule_name(one.rule),
+            action: Action::Delete,
+            identity: one.identity,
+        }
+    }
+}
+
+/// What an empty directory of the upper layer is; `None` where it is not empty, or cannot be told.
+fn empty_directory(view: &View, root: u16, path: &[u8]) -> Option<Identity> {
+    let (above, name) = split(path)?;
+    let parent = view.parent(root, above).ok()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = openat(&parent.upper, name, flags, Mode::empty()).ok()?;
+    let mut entries = Dir::read_from(&directory).ok()?;
+    let empty =
+        entries.all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")));
+    empty.then(|| look(parent.upper.as_fd(), name).ok().map(|seen| seen.identity)).flatten()
+}
+
+fn wanted_directories(view: &View, emptied: &[Emptied]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for one in emptied {
+        let Some((above, name)) = split(&one.path) else { continue };
+        let Ok(parent) = view.parent(one.root, above) else { continue };
+        if let Ok(seen) = look(parent.merged.as_fd(), name) {
+            wanted.directory(&seen.identity);
+        }
+    }
+    wanted
+}
+
+fn remove_directory(view: &View, one: &Emptied, walk: &InUse, now: Duration) -> Fate {
+    let Some((above, name)) = split(&one.path) else { return Fate::NotTried };
+    let parent = match view.parent(one.root, above) {
+        Ok(parent) => parent,
+        Err(fate) => return fate,
+    };
+    let open_test = OpenTest::Walk(walk);
+    let claim =
+        Claim { name, identity: &one.identity, deed: Deed::RemoveDirectory, open_test, now, act: true };
+    door::pass(&parent, &claim).unwrap_or(Fate::Kept(Kept::Open))
+}

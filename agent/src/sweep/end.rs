@@ -1,0 +1,213 @@
+//! Why a sweep ends: every reason it has, the stable word for it, and the sentence for people. Pure.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
+
+use crate::kernel::Free;
+use crate::policy::StopWhen;
+use crate::report::Outcome;
+use crate::scan::ScanEnd;
+
+/// Why a sweep ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum End {
+    /// Enough is free.
+    StopWhen(String),
+    /// `maxFiles` reached, and there was more.
+    MaxFiles(u64),
+    /// `sweep.timeout` reached.
+    Timeout(Duration),
+    /// The permit runs out.
+    PermitExpired,
+    /// Somebody asked it to stop.
+    Cancelled,
+    /// The container is not the one that was scanned.
+    ContainerChanged(String),
+    /// The container's mounts are not those that the inventory saw.
+    ViewDiffers(String),
+    /// A sign that the sweep steers by could not be read.
+    SignalMissing(String),
+    /// The audit journal cannot be written.
+    AuditUnavailable(String),
+    /// The kernel refused too often in a row.
+    SweepBreaker {
+        /// How often.
+        refusals: u32,
+        /// The last errno.
+        errno: i32,
+    },
+    /// A name was taken over between the last check and the call.
+    Replaced(String),
+    /// The scan ended, and everything that it found has been seen to.
+    ScanEnded(ScanEnd),
+    /// The scan could not start.
+    ScanNotStarted {
+        /// One stable word.
+        reason: String,
+        /// A sentence.
+        message: String,
+    },
+    /// The policy's mode is Observe.
+    ObserveOnly,
+    /// The policy wants another executor.
+    ExecutorUnavailable,
+    /// A defect of podsweep.
+    Internal(String),
+}
+
+impl End {
+    /// How the record calls it.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::ScanEnded(ScanEnd::Complete) => Outcome::Complete,
+            Self::StopWhen(_)
+            | Self::MaxFiles(_)
+            | Self::Timeout(_)
+            | Self::ScanEnded(ScanEnd::EntryLimit | ScanEnd::Timeout) => Outcome::Partial,
+            Self::PermitExpired
+            | Self::Cancelled
+            | Self::ContainerChanged(_)
+            | Self::ViewDiffers(_)
+            | Self::SignalMissing(_)
+            | Self::AuditUnavailable(_)
+            | Self::SweepBreaker { .. }
+            | Self::Replaced(_)
+            | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
+            Self::ObserveOnly | Self::ExecutorUnavailable => Outcome::Refused,
+            Self::ScanEnded(ScanEnd::WorkerFailed) | Self::ScanNotStarted { .. } | Self::Internal(_) => {
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// One stable word.
+    pub(super) fn reason(&self) -> String {
+        let word = match self {
+            Self::ScanEnded(ScanEnd::Complete) => "Complete",
+            Self::StopWhen(_) => "StopWhen",
+            Self::MaxFiles(_) => "MaxFiles",
+            Self::Timeout(_) => "Timeout",
+            Self::PermitExpired => "PermitExpired",
+            Self::Cancelled | Self::ScanEnded(ScanEnd::Cancelled) => "Cancelled",
+            Self::ContainerChanged(_) => "ContainerChanged",
+            Self::ViewDiffers(_) => "ViewDiffers",
+            Self::SignalMissing(_) => "SignalMissing",
+            Self::AuditUnavailable(_) => "AuditUnavailable",
+            Self::SweepBreaker { .. } => "SweepBreaker",
+            Self::Replaced(_) => "Replaced",
+            Self::ScanEnded(ScanEnd::EntryLimit) => "EntryLimit",
+            Self::ScanEnded(ScanEnd::Timeout) => "ScanTimeout",
+            Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
+            Self::ScanNotStarted { reason, .. } => reason,
+            Self::ObserveOnly => "ObserveOnly",
+            Self::ExecutorUnavailable => "ExecutorUnavailable",
+            Self::Internal(_) => "Internal",
+        };
+        word.to_owned()
+    }
+
+    /// A sentence.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::ScanEnded(ScanEnd::Complete) => "everything that the policy names was seen to".into(),
+            Self::StopWhen(what) => format!("enough is free: {what}"),
+            Self::MaxFiles(limit) => format!("sweep.maxFiles ({limit}) reached, and there are more"),
+            Self::Timeout(limit) => format!("sweep.timeout ({limit:?}) reached"),
+            Self::PermitExpired => "the permit ran out before the sweep was done".into(),
+            Self::Cancelled | Self::ScanEnded(ScanEnd::Cancelled) => "asked to stop".into(),
+            Self::ContainerChanged(what) => format!("not the container that was scanned: {what}"),
+            Self::ViewDiffers(what) => {
+                format!("the container's mounts are not as the inventory saw them: {what}")
+            }
+            Self::SignalMissing(what) => format!("a sign of harm cannot be read: {what}"),
+            Self::AuditUnavailable(what) => format!("the audit journal cannot be written: {what}"),
+            Self::SweepBreaker { refusals, errno } => {
+                let errno = Errno::from_raw_os_error(*errno);
+                format!("the kernel refused {refusals} times in a row, last: {errno}")
+            }
+            Self::Replaced(path) => {
+                format!(
+                    "{path}: another file took this name in the moment of its removal and is gone in its place"
+                )
+            }
+            Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
+            Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
+            Self::ScanEnded(ScanEnd::WorkerFailed) => "the scan worker died or broke the protocol".into(),
+            Self::ScanNotStarted { message, .. } => format!("the scan could not start: {message}"),
+            Self::ObserveOnly => "mode Observe: nothing is scanned or removed".into(),
+            Self::ExecutorUnavailable => "sweep.executor Exec needs Kubernetes; write Host".into(),
+            Self::Internal(what) => format!("a defect of podsweep, please report it: {what}"),
+        }
+    }
+}
+
+/// What ends a sweep from outside, whatever it is doing. Asked before every file.
+#[derive(Debug, Clone)]
+pub(super) struct Halt {
+    /// Somebody asks it to stop.
+    pub(super) stop: CancellationToken,
+    /// The permit's own deadline.
+    pub(super) permit: Option<Instant>,
+    /// The policy's timeout.
+    pub(super) timeout: Duration,
+    /// When the sweep began.
+    pub(super) began: Instant,
+}
+
+impl Halt {
+    /// The first that holds at `now`.
+    pub(super) fn reached(&self, now: Instant) -> Option<End> {
+        if self.stop.is_cancelled() {
+            return Some(End::Cancelled);
+        }
+        if self.permit.is_some_and(|deadline| now >= deadline) {
+            return Some(End::PermitExpired);
+        }
+        (now.saturating_duration_since(self.began) >= self.timeout).then_some(End::Timeout(self.timeout))
+    }
+}
+
+/// Whether enough is free; which figure says so.
+pub(super) fn enough(free: &Free, wanted: &StopWhen) -> Option<String> {
+    let one = |what: &str, now: f64, wanted: Option<crate::units::Percent>| {
+        let wanted = wanted.filter(|wanted| now >= wanted.0)?;
+        Some(format!("{now:.1}% of {what}, stopWhen asks for {:.1}%", wanted.0))
+    };
+    one("inodes", free.inodes_percent, wanted.node_inodes_free)
+        .or_else(|| one("bytes", free.bytes_percent, wanted.node_bytes_free))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Percent;
+
+    #[test]
+    fn the_person_is_heard_before_the_clocks() {
+        let began = Instant::now();
+        let stop = CancellationToken::new();
+        let permit = Some(began + Duration::from_secs(5));
+        let halt = Halt { stop: stop.clone(), permit, timeout: Duration::from_secs(9), began };
+        assert_eq!(halt.reached(began + Duration::from_millis(4999)), None);
+        assert_eq!(halt.reached(began + Duration::from_secs(5)), Some(End::PermitExpired));
+        let unbounded = Halt { permit: None, ..halt.clone() };
+        assert_eq!(
+            unbounded.reached(began + Duration::from_secs(9)),
+            Some(End::Timeout(Duration::from_secs(9)))
+        );
+        stop.cancel();
+        assert_eq!(halt.reached(began + Duration::from_secs(9)), Some(End::Cancelled));
+    }
+
+    #[test]
+    fn either_figure_is_enough_and_none_asked_never_is() {
+        let free = Free { inodes_percent: 30.0, bytes_percent: 5.0 };
+        let wanted = |inodes, bytes| StopWhen { node_inodes_free: inodes, node_bytes_free: bytes };
+        assert!(enough(&free, &wanted(Some(Percent(30.0)), Some(Percent(50.0)))).is_some());
+        assert!(enough(&free, &wanted(Some(Percent(30.1)), Some(Percent(5.0)))).is_some());
+        assert!(enough(&free, &wanted(Some(Percent(31.0)), None)).is_none());
+        assert!(enough(&free, &wanted(None, None)).is_none());
+    }
+}
