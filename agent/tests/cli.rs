@@ -235,6 +235,9 @@ fn check_names_file_line_and_remedy_and_tells_good_from_bad() {
     assert_eq!(output.status.code(), Some(2));
     let stdout = text(&output.stdout);
     assert!(stdout.contains("good.yaml: ok"), "{stdout}");
+    std::fs::write(&bad, POLICY.replace("10m", "10x").replace("kind: SweepPolicy", "kind: Sweep")).unwrap();
+    let folder = check(&[folder.path()]);
+    assert!(!text(&folder.stdout).contains("\\u{a}"), "one line for each fault: {}", text(&folder.stdout));
     assert!(stdout.contains("bad.yaml:7:") && stdout.contains("spec.junk[0].olderThan"), "{stdout}");
 }
 
