@@ -1,6 +1,6 @@
 //! The program as people and scripts meet it: exit codes, what goes to stdout and what to stderr, against a real
 //! control endpoint.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test may panic, and is nobody's library")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -235,6 +235,9 @@ fn check_names_file_line_and_remedy_and_tells_good_from_bad() {
     assert_eq!(output.status.code(), Some(2));
     let stdout = text(&output.stdout);
     assert!(stdout.contains("good.yaml: ok"), "{stdout}");
+    std::fs::write(&bad, POLICY.replace("10m", "10x").replace("kind: SweepPolicy", "kind: Sweep")).unwrap();
+    let folder = check(&[folder.path()]);
+    assert!(!text(&folder.stdout).contains("\\u{a}"), "one line for each fault: {}", text(&folder.stdout));
     assert!(stdout.contains("bad.yaml:7:") && stdout.contains("spec.junk[0].olderThan"), "{stdout}");
 }
 
@@ -255,7 +258,7 @@ async fn a_sweep_by_hand_is_the_agents_where_one_runs() {
 fn every_regular_file_of_a_directory_is_printed_as_find_prints_it() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tree");
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
     std::fs::create_dir_all(root.join("a/b")).unwrap();
     for name in ["one", "a/two", "a/b/new\nline"] {
         let file = std::fs::File::create(root.join(name)).unwrap();

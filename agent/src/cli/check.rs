@@ -38,20 +38,18 @@ pub(super) fn run(args: &CheckArgs) -> Result<Ended, Failure> {
 
 fn policy_problems(path: &Path) -> Vec<String> {
     if path.is_dir() {
-        let errors = policy::load_folder(path).err().unwrap_or_default();
-        return errors.iter().map(ToString::to_string).collect();
+        return policy::load_folder(path).err().unwrap_or_default().iter().flat_map(faults).collect();
     }
-    problems(policy::load_file(path).err().as_ref())
+    policy::load_file(path).err().iter().flat_map(faults).collect()
 }
 
 fn config_problems(path: &Path) -> Vec<String> {
-    problems(Config::load(path).err().as_ref())
+    Config::load(path).err().iter().flat_map(faults).collect()
 }
 
 // One line for each fault.
-fn problems(error: Option<&FileError>) -> Vec<String> {
-    let lines = error.map(ToString::to_string).unwrap_or_default();
-    lines.lines().map(str::to_owned).collect()
+fn faults(error: &FileError) -> Vec<String> {
+    error.to_string().lines().map(str::to_owned).collect()
 }
 
 impl Checked {

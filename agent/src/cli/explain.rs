@@ -7,7 +7,7 @@ use super::settings;
 use crate::one_shot;
 
 /// Asks, shows.
-pub(super) async fn run(args: ExplainArgs) -> Result<Ended, Failure> {
+pub(super) fn run(args: &ExplainArgs) -> Result<Ended, Failure> {
     if !args.path.is_absolute() {
         let remedy = "PATH is the file as the container sees it, from its root: begin it with a slash";
         return Err(Failure::input(anyhow::anyhow!(remedy)));
