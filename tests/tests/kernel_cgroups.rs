@@ -11,9 +11,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use podsweep::inventory::CgroupEvent;
 use podsweep::inventory::CgroupId;
 use podsweep::kernel::Cgroups;
-use podsweep::observe::{CgroupEvent, CgroupEvents, Kind, ObserveSettings, Observer};
+use podsweep::observe::{CgroupEvents, Kind, ObserveSettings, Observer};
 use podsweep_tests::kernel_worker::TestCgroup;
 
 fn observer(settings: ObserveSettings) -> Observer {
