@@ -30,6 +30,9 @@ use crate::policy::ScanSettings;
 const MAX_REMOVAL: Duration = Duration::from_secs(5);
 const REMOVAL_POLL: Duration = Duration::from_millis(20);
 
+/// Attempts to make the directories while another scan removes the slice above them.
+const MAX_ATTEMPTS: u32 = 5;
+
 /// Controllers that a scan wants, by their cgroup2 and v1 names.
 pub(super) const CONTROLLERS: [(&str, &str); 4] =
     [("cpu", "cpu"), ("io", "blkio"), ("memory", "memory"), ("pids", "pids")];
@@ -72,6 +75,9 @@ pub struct ScanCgroup {
     missing: Vec<String>,
 }
 
+/// Each controller of [`CONTROLLERS`] by its cgroup2 name, and where its files for this scan are.
+type Homes = Vec<(&'static str, Option<Home>)>;
+
 /// Which limits are in force and which are not.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -106,7 +112,7 @@ impl ScanCgroup {
             limits: BTreeMap::new(),
             missing: Vec::new(),
         };
-        let homes = cgroup.make_directories(parent, cgroups)?;
+        let homes = cgroup.make_directories_again(parent, cgroups)?;
         cgroup.in_v2 =
             homes.iter().filter(|(_, home)| home.as_ref().is_some_and(|h| h.v2)).map(|h| h.0).collect();
         let outcome = set_limits(&homes, settings, roots)?;
@@ -154,33 +160,38 @@ impl ScanCgroup {
         usage::read(&self.directories)
     }
 
-    /// Removes the directories. Blocks until the kernel lets go of them, five seconds at most.
+    /// Removes the directories, and the slice above them if nothing else is in it. Blocks until the kernel lets go of
+    /// them, five seconds at most.
     pub fn remove(mut self) -> Result<(), CgroupError> {
         let start = Instant::now();
         while let Some(directory) = self.directories.last() {
-            match std::fs::remove_dir(directory) {
+            match remove_directory(directory) {
                 Err(error)
                     if error.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < MAX_REMOVAL =>
                 {
                     std::thread::sleep(REMOVAL_POLL);
-                    continue;
                 }
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", directory, error));
-                }
-                _ => {}
+                Err(source) => return Err(io_error("remove", directory, source)),
+                Ok(()) => _ = self.directories.pop(),
             }
-            self.directories.pop();
         }
         Ok(())
     }
 
+    /// A scan that ends removes the empty slice, which may be while another one starts: its directory is then gone
+    /// before its child is made. What was made stays and is not made twice.
+    fn make_directories_again(&mut self, parent: &str, cgroups: &Cgroups) -> Result<Homes, CgroupError> {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.make_directories(parent, cgroups) {
+                Err(CgroupError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                made => return made,
+            }
+        }
+        self.make_directories(parent, cgroups)
+    }
+
     /// Where each controller's files are; `None` where this host has no such controller for us.
-    fn make_directories(
-        &mut self,
-        parent: &str,
-        cgroups: &Cgroups,
-    ) -> Result<Vec<(&'static str, Option<Home>)>, CgroupError> {
+    fn make_directories(&mut self, parent: &str, cgroups: &Cgroups) -> Result<Homes, CgroupError> {
         let in_v2 = kernel::read(cgroups.unified.join("cgroup.controllers"))?;
         let in_v2: BTreeSet<_> = in_v2.split_whitespace().collect();
         let wanted: Vec<_> =
@@ -225,18 +236,27 @@ impl Drop for ScanCgroup {
     fn drop(&mut self) {
         for directory in self.directories.drain(..) {
             // Still busy: found again by `sweep_leftovers`.
-            if let Err(error) = std::fs::remove_dir(&directory) {
+            if let Err(error) = remove_directory(&directory) {
                 tracing::warn!(path = ?directory, %error, "the scan's cgroup stays behind");
             }
         }
     }
 }
 
-fn set_limits(
-    homes: &[(&'static str, Option<Home>)],
-    settings: &ScanSettings,
-    roots: &[ScanRoot],
-) -> Result<Outcome, CgroupError> {
+/// One directory of a scan, and the slice above it if that is empty now. Gone already is as good.
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if let Some(slice) = directory.parent() {
+        // Refused, most likely because another scan is in it.
+        let _ = std::fs::remove_dir(slice);
+    }
+    Ok(())
+}
+
+fn set_limits(homes: &Homes, settings: &ScanSettings, roots: &[ScanRoot]) -> Result<Outcome, CgroupError> {
     let mut outcome = Outcome::default();
     for (controller, home) in homes {
         let Some(home) = home else {

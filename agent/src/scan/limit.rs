@@ -201,4 +201,38 @@ mod tests {
         assert!(!device_line_has("8:16 rbps=5 riops=7", disk, &words));
         assert!(!device_line_has("8:0 rbps=50 riops=7", disk, &words));
     }
+
+    fn home_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().unwrap();
+        for (file, content) in files {
+            std::fs::write(directory.path().join(file), content).unwrap();
+        }
+        let home = Home { directory: directory.path().to_path_buf(), v2: true };
+        (directory, home)
+    }
+
+    #[test]
+    fn cgroup2_files_get_cgroup2_text() {
+        let (_directory, home) = home_with(&[("cpu.max", "max 100000\n")]);
+        assert_eq!(cpu(&home, Percent(20.0)).unwrap(), [("cpu.max".into(), "20000 100000".into())]);
+        assert_eq!(memory(&home, Bytes(64 << 20)).unwrap(), [("memory.max".into(), "67108864".into())]);
+        assert_eq!(processes(&home).unwrap(), [("pids.max".into(), "1".into())]);
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_is_not_believed() {
+        let (directory, home) = home_with(&[]);
+        std::os::unix::fs::symlink("/dev/null", directory.path().join("memory.max")).unwrap();
+        assert!(matches!(memory(&home, Bytes(1 << 20)), Err(LimitError::ReadBack { .. })));
+    }
+
+    #[test]
+    fn controllers_that_are_handed_on_are_not_asked_for_again() {
+        let (directory, _home) = home_with(&[("cgroup.subtree_control", "cpu memory\n")]);
+        hand_on(directory.path(), &["cpu", "memory"]).unwrap();
+        let file = directory.path().join("cgroup.subtree_control");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "cpu memory\n");
+        hand_on(directory.path(), &["cpu", "io"]).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "+io");
+    }
 }

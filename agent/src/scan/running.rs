@@ -129,6 +129,7 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(mut self, mut worker: Worker) {
+        let pid = pid_of(&worker.child);
         let stderr = worker.child.stderr.take().map(|stderr| tokio::spawn(keep_some(stderr)));
         let mut report = match worker.child.stdout.take() {
             Some(stdout) => self.forward(Messages::new(stdout), worker.input).await,
@@ -139,7 +140,7 @@ impl Supervisor {
         if let Some(stderr) = stderr {
             let text = timeout(MAX_DYING, stderr).await.ok().and_then(Result::ok).unwrap_or_default();
             if !text.is_empty() {
-                tracing::warn!(pid = ?worker.child.id(), text, "the scan worker says");
+                tracing::warn!(pid, text, "the scan worker says");
             }
             report = report.map_err(|problem| explain(&problem, status, usage, &text));
         }
@@ -215,7 +216,8 @@ async fn end(child: &mut Child, reported: bool) -> Option<ExitStatus> {
     timeout(MAX_DYING, child.wait()).await.ok().and_then(Result::ok)
 }
 
-async fn remove(cgroup: ScanCgroup) {
+/// Removes a scan's cgroup, off the runtime's threads.
+pub(super) async fn remove(cgroup: ScanCgroup) {
     match tokio::task::spawn_blocking(move || cgroup.remove()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

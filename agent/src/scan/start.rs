@@ -3,6 +3,7 @@
 //! In: a [`ScanRequest`]. Out: a [`RunningScan`], or why not. Must never: let the worker look at anything before its
 //! limits have been read back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::cgroup::{CgroupError, ScanCgroup};
-use super::running::{RunningScan, Worker};
+use super::running::{self, RunningScan, Worker};
 use super::wire::{self, WireError};
 use super::{ScanRequest, priority, worker};
 use crate::kernel::{Cgroups, KernelError};
@@ -83,7 +84,6 @@ pub async fn start(request: ScanRequest, place: &ScanPlace) -> Result<RunningSca
     refuse_missing(cgroup.missing(), allow_missing)?;
 
     let (mut child, mut input) = spawn(&place.worker)?;
-    // From here on an early return drops, and thereby kills, the child; its cgroup is removed once it is reaped.
     let mut limits = cgroup.limits().clone();
     let mut missing = cgroup.missing().to_vec();
     let prepared = prepare(&child, &cgroup, &mut limits, &mut missing)
@@ -93,7 +93,9 @@ pub async fn start(request: ScanRequest, place: &ScanPlace) -> Result<RunningSca
         refused => refused,
     };
     if let Err(error) = prepared {
+        // Killed and reaped, so that its cgroup can go; an error means that it is gone already.
         let _ = child.kill().await;
+        running::remove(cgroup).await;
         return Err(error);
     }
     Ok(RunningScan::supervise(Worker { child, input, cgroup, limits, missing, started }, &request))
@@ -124,7 +126,7 @@ fn spawn(program: &Path) -> Result<(Child, ChildStdin), ScanError> {
 fn prepare(
     child: &Child,
     cgroup: &ScanCgroup,
-    limits: &mut std::collections::BTreeMap<String, String>,
+    limits: &mut BTreeMap<String, String>,
     missing: &mut Vec<String>,
 ) -> Result<(), ScanError> {
     let pid = pid_of(child);
