@@ -37,7 +37,6 @@ pub mod worker;
 
 pub use cgroup::{CgroupError, ScanCgroup};
 pub use confine::ConfineError;
-pub use judge::JudgeError;
 pub use leftovers::{LeftoverReport, sweep_leftovers};
 pub use limit::LimitError;
 pub use message::{

@@ -17,11 +17,12 @@ use rustix::io::Errno;
 
 use super::confine::{ConfineError, confine};
 use super::findings::Findings;
-use super::judge::{Judge, JudgeError};
+use super::judge::Judge;
 use super::stream::Stream;
 use super::walk::{OpenRoot, Walk};
 use super::wire::{self, WireError};
 use super::{ScanRequest, ScanRoot, tree};
+use crate::policy::JunkError;
 
 /// The hidden subcommand's name.
 pub const COMMAND: &str = "scan-worker";
@@ -37,7 +38,7 @@ pub enum WorkerError {
     Wire(#[from] WireError),
     /// The rules.
     #[error(transparent)]
-    Rules(#[from] JudgeError),
+    Rules(#[from] JunkError),
     /// A root or one of its layers cannot be opened: without it nobody can say what is junk.
     #[error("cannot open {path:?}: {errno}")]
     Open {
