@@ -99,28 +99,28 @@ impl Operation {
     }
 
     fn subject(&self) -> Subject {
-        match &self.container {
-            Some(container) => Subject {
-                cgroup: container.cgroup.0,
-                cgroup_path: container.cgroup_path.clone(),
-                id: container.id.clone(),
-                name: container.short(),
-                image: container.names.image.clone(),
-                pid: container.first.pid,
-                start_time: container.first.start_time,
-            },
-            None => {
-                let path = self.roots.first().map(|root| root.host.display().to_string()).unwrap_or_default();
-                Subject {
-                    cgroup: 0,
-                    cgroup_path: path.clone(),
-                    id: path.clone(),
-                    name: format!("dir:{path}"),
-                    image: None,
-                    pid: 0,
-                    start_time: 0,
-                }
-            }
+        let Some(container) = &self.container else { return self.directory() };
+        Subject {
+            cgroup: container.cgroup.0,
+            cgroup_path: container.cgroup_path.clone(),
+            id: container.id.clone(),
+            name: container.short(),
+            image: container.names.image.clone(),
+            pid: container.first.pid,
+            start_time: container.first.start_time,
+        }
+    }
+
+    fn directory(&self) -> Subject {
+        let path = self.roots.first().map(|root| root.host.display().to_string()).unwrap_or_default();
+        Subject {
+            cgroup: 0,
+            cgroup_path: path.clone(),
+            id: path.clone(),
+            name: format!("dir:{path}"),
+            image: None,
+            pid: 0,
+            start_time: 0,
         }
     }
 

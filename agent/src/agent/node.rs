@@ -5,15 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::Shared;
 use super::admit::{self, Wish};
 use super::shared::{Seen, lock};
-use crate::breaker;
-use crate::control::view::{
-    ActiveSweep, BreakerState, BreakerView, ContainerView, Status, SweepRequest, SweepsQuery,
-};
+use crate::control::view::{ActiveSweep, BreakerView, ContainerView, Status, SweepRequest, SweepsQuery};
 use crate::control::{Node, Refused, RefusedKind};
 use crate::inventory::{Container, Target};
 use crate::kernel::Free;
@@ -59,11 +54,7 @@ impl Node for View {
             policies,
             policy_errors,
             sweeps: lock(&shared.live).values().map(|live| active(&live.record)).collect(),
-            breakers: self
-                .breakers()?
-                .into_iter()
-                .filter(|view| view.state != BreakerState::Closed)
-                .collect(),
+            breakers: self.breakers()?.into_iter().filter(BreakerView::is_not_closed).collect(),
             losses: observed.losses,
             inodes_free_percent: free.map(|free| free.inodes_percent),
             bytes_free_percent: free.map(|free| free.bytes_percent),
@@ -130,7 +121,7 @@ impl Node for View {
     }
 
     fn breakers(&self) -> Result<Vec<BreakerView>, Refused> {
-        Ok(lock(&self.shared.stores.board).views().into_iter().map(breaker_view).collect())
+        Ok(lock(&self.shared.stores.board).views().into_iter().map(BreakerView::from).collect())
     }
 
     fn reset_breaker(&self, name: &str) -> Result<(), Refused> {
@@ -222,22 +213,6 @@ fn container_view(container: &Container, seen: Seen) -> ContainerView {
 
 fn counts(seen: &Seen) -> BTreeMap<String, u64> {
     Kind::ALL.into_iter().map(|kind| (kind.as_str().to_owned(), seen.counts.get(kind))).collect()
-}
-
-fn breaker_view(view: breaker::BreakerView) -> BreakerView {
-    BreakerView {
-        name: view.name,
-        state: match view.state.as_str() {
-            "Closed" => BreakerState::Closed,
-            "HalfOpen" => BreakerState::HalfOpen,
-            _ => BreakerState::Open,
-        },
-        reason: view.reason,
-        until: view
-            .until
-            .and_then(|until| Timestamp::from_second(i64::try_from(until).ok()?).ok())
-            .map(|at| at.to_string()),
-    }
 }
 
 fn active(record: &SweepRecord) -> ActiveSweep {

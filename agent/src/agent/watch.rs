@@ -30,7 +30,7 @@ const POLICY_POLL: Duration = Duration::from_secs(2);
 /// How often figures that only people and Prometheus read are brought up to date.
 const FIGURES: Duration = Duration::from_secs(1);
 /// How often history is cut to its age limit.
-const PRUNE: Duration = Duration::from_secs(3600);
+const PRUNE: Duration = Duration::from_hours(1);
 /// Directories named with a burst.
 const TOP_DIRECTORIES: usize = 5;
 

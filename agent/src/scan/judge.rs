@@ -5,7 +5,7 @@
 
 use super::Identity;
 use crate::inventory::VolumeKind;
-pub(super) use crate::policy::Judgement;
+use crate::policy::Judgement;
 use crate::policy::{FileFacts, FileType, Junk, JunkError, JunkRule};
 
 /// The compiled rules of one request.

@@ -62,3 +62,43 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct SlowReceiver(Duration);
+
+    impl Write for SlowReceiver {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            std::thread::sleep(self.0);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn waiting_for_the_receiver_is_not_the_walk_s_time() {
+        let (wait, start) = (Duration::from_millis(50), Instant::now());
+        let mut stream = Stream::new(SlowReceiver(wait), start);
+        stream.progress(1, 0).unwrap();
+        let now = Instant::now();
+        assert!(stream.own_time(now) + wait <= now - start);
+        assert!(!stream.is_due(now));
+    }
+
+    #[test]
+    fn candidates_wait_for_company() {
+        let mut stream = Stream::new(Vec::new(), Instant::now());
+        let message = ScanMessage::Progress { entries: 1, candidates: 0 };
+        stream.send(&message).unwrap();
+        assert_eq!(stream.output, b"");
+        stream.flush().unwrap();
+        let mut expected = Vec::new();
+        wire::append(&message, &mut expected).unwrap();
+        assert_eq!(stream.output, expected);
+    }
+}

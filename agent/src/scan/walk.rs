@@ -18,12 +18,13 @@ use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::findings::{Findings, Halt};
-use super::judge::{Judge, Judgement};
+use super::judge::Judge;
 use super::lower::LowerDirectories;
 use super::newest::{Newest, NewestOfDirectory};
 use super::tree::{self, MountOf};
 use super::wire::WireError;
 use super::{Candidate, Identity, Kept, ScanEnd, ScanRequest, ScanRoot};
+use crate::policy::Judgement;
 
 /// Levels of directories, each of which holds one handle open.
 pub(super) const MAX_DEPTH: usize = 1024;

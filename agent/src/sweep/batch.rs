@@ -23,10 +23,8 @@ use super::tally::Tally;
 use super::view::{Parent, View, ViewError, split};
 use crate::inventory::VolumeKind;
 use crate::kernel::Free;
-use crate::policy::{
-    Action, FileFacts, FileType as PolicyFileType, Judgement, Junk, JunkError, Mode as PolicyMode,
-};
-use crate::scan::{Candidate, Identity, Kept, ScanEnd};
+use crate::policy::{Action, Judgement, Junk, JunkError, Mode as PolicyMode};
+use crate::scan::{Candidate, Identity, Kept, ScanEnd, facts};
 
 /// What one sweep carries from batch to batch.
 pub(super) struct Hand {
@@ -347,18 +345,6 @@ impl<'a> Place<'a> {
         let here = self.0.take().filter(|(at_root, at, _)| (*at_root, *at) == (root, directory));
         &self.0.insert(here.unwrap_or_else(|| (root, directory, view.parent(root, directory)))).2
     }
-}
-
-fn facts(identity: &Identity) -> FileFacts {
-    let file_type = match file_type(identity) {
-        FileType::RegularFile => Some(PolicyFileType::File),
-        FileType::Symlink => Some(PolicyFileType::Symlink),
-        FileType::Socket => Some(PolicyFileType::Socket),
-        FileType::Fifo => Some(PolicyFileType::Fifo),
-        _ => None,
-    };
-    let Identity { mode, uid, links, size, mtime, ctime, .. } = *identity;
-    FileFacts { file_type, mode, uid, links, size, mtime, ctime }
 }
 
 fn count_refusals(so_far: u32, fate: Fate) -> u32 {

@@ -9,7 +9,7 @@ use podsweep::units::{Bytes, Percent};
 use crate::place::{Slice, fill, request, to_end};
 
 /// More candidates than pipe, buffers and channel hold, so that an unread scan stays in mid-walk.
-const MANY: usize = 20_000;
+const MANY: usize = 6_000;
 
 async fn held_back(slice: &Slice, tree: &std::path::Path) -> RunningScan {
     fill(&tree.join("tmp"), MANY);
