@@ -24,7 +24,7 @@ use super::view::{Parent, View, ViewError, split};
 use crate::inventory::VolumeKind;
 use crate::kernel::Free;
 use crate::policy::{Action, Judgement, Junk, JunkError, Mode as PolicyMode};
-use crate::scan::{Candidate, Identity, Kept, ScanEnd, facts};
+use crate::scan::{Candidate, Kept, ScanEnd, facts};
 
 /// What one sweep carries from batch to batch.
 pub(super) struct Hand {
