@@ -57,11 +57,11 @@ fn names_follow_the_conventions() {
 fn the_reference_in_docs_is_the_programs_own() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let now = metrics().reference();
-    if std::env::var_os("PODSWEEP_WRITE_DOCS").is_some() {
+    if std::env::var_os("PODSWEEP_BLESS").is_some() {
         std::fs::write(path, &now).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == now, "docs/metrics.md is not up to date; run this test with PODSWEEP_WRITE_DOCS=1");
+    assert!(written == now, "docs/metrics.md is not up to date; run this test with PODSWEEP_BLESS=1");
 }
 
 #[test]
