@@ -100,9 +100,9 @@ pub struct HistoryLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct JournalLimits {
-    /// Bytes of one file.
+    /// Bytes of all files together.
     pub max_bytes: Bytes,
-    /// Files, the one being written included.
+    /// Files, the one being written and the one in reserve included.
     pub files: u32,
 }
 

@@ -12,7 +12,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, output, run, step, which};
 
-const TARGET: &str = "bpfel-unknown-none";
+/// What the kernel side is compiled for.
+pub(crate) const TARGET: &str = "bpfel-unknown-none";
+/// The crates that may use unstable features on a stable compiler; the same as in agent/build.rs.
+pub(crate) const UNSTABLE_CRATES: &str = "aya_ebpf,aya_ebpf_bindings,agent_ebpf";
 /// agent/build.rs looks for this version in the cache folder.
 const LINKER_VERSION: &str = "0.13.0";
 /// Major versions of LLVM that this version of the linker can be built against.
@@ -69,8 +72,13 @@ fn linker_folder() -> PathBuf {
 
 /// The first rustc that can compile for the target.
 fn compiler() -> Option<PathBuf> {
+    prebuilt().or_else(nightly)
+}
+
+/// The first rustc that comes with a core library for the target.
+pub(crate) fn prebuilt() -> Option<PathBuf> {
     let named = std::env::var_os("PODSWEEP_EBPF_RUSTC").map(PathBuf::from);
-    named.into_iter().chain([PathBuf::from("/usr/bin/rustc")]).find(|rustc| has_core(rustc)).or_else(nightly)
+    named.into_iter().chain([PathBuf::from("/usr/bin/rustc")]).find(|rustc| has_core(rustc))
 }
 
 fn has_core(rustc: &Path) -> bool {
@@ -81,7 +89,8 @@ fn has_core(rustc: &Path) -> bool {
         })
 }
 
-fn nightly() -> Option<PathBuf> {
+/// rustup's nightly, where it can build a core library.
+pub(crate) fn nightly() -> Option<PathBuf> {
     let sysroot = output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))?;
     let sysroot = PathBuf::from(sysroot);
     sysroot.join("lib/rustlib/src/rust/library/core").is_dir().then(|| sysroot.join("bin/rustc"))

@@ -1,22 +1,23 @@
 //! What CI checks besides the tests: formatting, clippy, dependencies, generated references.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::command::{cargo, output, root, run as run_command, step};
-use crate::references;
+use crate::{apt, ebpf_toolchain, references};
 
 /// Where the kernel side lives: a workspace of its own, for another target.
 const EBPF_CRATE: &str = "agent-ebpf";
+/// What Debian's rustc-web has its clippy in, and the package.
+const DEBIAN_CLIPPY: (&str, &str) = ("/usr/bin/clippy-driver", "rust-web-clippy");
 
 /// All checks, in the order of their cost.
 pub(crate) fn run() -> Result<()> {
     step("format");
     run_command(cargo().args(["fmt", "--all", "--check"]))?;
-    if let Some(mut fmt) = ebpf(&["fmt", "--check"]) {
-        run_command(&mut fmt)?;
-    }
+    run_command(ebpf(cargo()).args(["fmt", "--check"]))?;
     step("clippy");
     run_command(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     ebpf_clippy()?;
@@ -27,33 +28,48 @@ pub(crate) fn run() -> Result<()> {
 /// Formats every crate.
 pub(crate) fn format() -> Result<()> {
     run_command(cargo().args(["fmt", "--all"]))?;
-    ebpf(&["fmt"]).map_or(Ok(()), |mut fmt| run_command(&mut fmt))
+    run_command(ebpf(cargo()).arg("fmt"))
 }
 
-fn ebpf(arguments: &[&str]) -> Option<Command> {
-    let folder = root().join(EBPF_CRATE);
-    let mut command = cargo();
-    command.args(arguments).current_dir(&folder);
-    folder.join("Cargo.toml").is_file().then_some(command)
+fn ebpf(mut command: Command) -> Command {
+    command.current_dir(root().join(EBPF_CRATE));
+    command
 }
 
-/// Debian's compiler comes without clippy: only rustup's nightly can look at the kernel side.
+/// `cargo check` with clippy's driver in place of the compiler, as `cargo clippy` does it. Not by `cargo clippy`: that
+/// takes the driver of cargo's own toolchain, and clippy must be of the version that compiles the kernel side.
 fn ebpf_clippy() -> Result<()> {
-    let sysroot = output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]));
-    let has_source = sysroot.is_some_and(|sysroot| {
-        std::path::Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir()
-    });
-    if !has_source {
-        step("clippy of agent-ebpf: not run: needs rustup's nightly with rust-src");
+    let Some((mut check, rustc)) = ebpf_check() else {
+        step("clippy of agent-ebpf: not run: needs Debian's rustc-web, or rustup's nightly with rust-src");
         return Ok(());
+    };
+    let driver = rustc.with_file_name("clippy-driver");
+    if driver == Path::new(DEBIAN_CLIPPY.0) {
+        apt::install(&apt::missing(&[DEBIAN_CLIPPY]))?;
     }
     step("clippy of agent-ebpf");
-    let mut clippy = Command::new("rustup");
-    clippy.args(["run", "nightly", "cargo", "clippy", "--quiet", "-Zbuild-std=core"]);
-    clippy.args(["--target", "bpfel-unknown-none", "--", "-D", "warnings"]);
-    clippy.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
-    clippy.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH));
-    run_command(clippy.current_dir(root().join(EBPF_CRATE)))
+    check.args(["--quiet", "--locked", "--target", ebpf_toolchain::TARGET]);
+    check.env_remove("RUSTUP_TOOLCHAIN").env("RUSTC_WORKSPACE_WRAPPER", driver);
+    // How cargo-clippy hands its arguments on.
+    check.env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+    check.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH));
+    run_command(&mut ebpf(check))
+}
+
+/// What checks the kernel side, and with which rustc: the same choice as in agent/build.rs.
+fn ebpf_check() -> Option<(Command, PathBuf)> {
+    if let Some(rustc) = ebpf_toolchain::prebuilt() {
+        let mut check = cargo();
+        check.arg("check").env("RUSTC", &rustc).env("RUSTC_BOOTSTRAP", ebpf_toolchain::UNSTABLE_CRATES);
+        return Some((check, rustc));
+    }
+    let rustc = ebpf_toolchain::nightly()?;
+    let mut check = Command::new("rustup");
+    check
+        .args(["run", "nightly", "cargo", "check", "-Zbuild-std=core"])
+        .env_remove("CARGO")
+        .env_remove("RUSTC");
+    Some((check, rustc))
 }
 
 fn dependencies() -> Result<()> {

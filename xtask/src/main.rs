@@ -24,13 +24,14 @@ Examples:
   cargo xtask demo                      the main job on a real container, told as it happens
   cargo xtask demo -o json              the same, as one JSON object on stdout
   cargo xtask test                      every test level that this machine can run
-  cargo xtask test --level unit         only what needs neither root nor a kernel feature
+  cargo xtask test --level unit         only the tests beside the code, and of the command line
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
-Set-up happens by itself and costs nothing once it is done. Root and the package registries are needed only for
-what is missing: eBPF toolchain, bpf-linker, cargo-nextest, runc, busybox-static, e2fsprogs.
+Set-up happens by itself and costs nothing once it is done. Root and the package registries are
+needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
+busybox-static, e2fsprogs; for lint Debian's clippy as well.
 
 Environment:
   PODSWEEP_CACHE        where bpf-linker is installed (default ~/.cache/podsweep)

@@ -46,7 +46,7 @@ Examples:
   podsweep scan shop/cart-7d9f/app --policy scratch.yaml
   podsweep scan pid:4711 --policy scratch.yaml -o json
   podsweep scan dir:/var/tmp/try --policy scratch.yaml   # a plain directory, to try a policy
-  podsweep scan dir:/var/tmp/try --print -0 | sort -z    # every regular file, to compare with find")]
+  podsweep scan dir:/var/tmp/try --print -0 | sort -z    # files older than 10 s, to compare with find")]
     Scan(ScanArgs),
     /// Sweep one container now, all guards in force
     ///
@@ -58,7 +58,10 @@ Examples:
   podsweep sweep 4f5c1e0a9b7d --policy scratch.yaml --mode Enforce
   podsweep sweep dir:/var/tmp/try --policy scratch.yaml -o json")]
     Sweep(SweepArgs),
-    /// Say why a file would, or would not, be removed: every guard asked, and the one that decides
+    /// Say why a file would, or would not, be removed: the guards asked, and the one that decides
+    ///
+    /// Asks those that can be asked of one file: what is built in (level 0), the node's config (1) and the policies
+    /// (4). Limits, breakers and slots (5 to 7), and whether the file is open, are asked when a sweep is at it.
     #[command(after_help = "\
 Examples:
   podsweep explain /tmp/a.part --container shop/cart-7d9f/app
@@ -151,7 +154,7 @@ pub(super) struct AgentArgs {
 pub(super) struct ScanArgs {
     /// Container id (or a unique prefix of 6), namespace/pod[/container], pid:N, a cgroup path, or dir:PATH
     pub(super) target: Target,
-    /// The policy file; may be left out for dir:PATH, which then means every regular file
+    /// The policy file; may be left out for dir:PATH, which then means every regular file older than 10 s
     #[arg(short, long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
     /// Print the path of every candidate, one a line, and nothing else on stdout; only for dir:PATH
@@ -211,7 +214,7 @@ impl From<ModeArg> for crate::policy::Mode {
 pub(super) struct ExplainArgs {
     /// The file, as the container sees it
     pub(super) path: PathBuf,
-    /// The container: any TARGET that `scan` takes
+    /// The container, as `scan` takes it; a plain directory is none
     #[arg(short, long, value_name = "TARGET")]
     pub(super) container: Target,
     /// Ask this policy file instead of those in force

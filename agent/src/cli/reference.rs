@@ -19,7 +19,7 @@ pub fn reference() -> String {
         .map(|command| command.get_name().to_owned())
         .collect();
     let mut text = String::from(
-        "# The command line\n\nRendered from the program's own help. To write it anew: `PODSWEEP_BLESS=1 cargo nextest run -p podsweep cli::reference`.\n",
+        "# The command line\n\nRendered from the program's own help. To write it anew: `cargo xtask gen`.\n",
     );
     section(&mut text, "podsweep", &mut root);
     for name in names {
@@ -47,6 +47,6 @@ mod tests {
             std::fs::write(path, &rendered).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == rendered, "docs/cli.md is out of date; run this test with PODSWEEP_BLESS=1");
+        assert!(written == rendered, "docs/cli.md is out of date; run `cargo xtask gen`");
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use super::{Config, Lists};
 use crate::document::{Problem, Problems};
 use crate::policy::{NameGlob, Pattern};
+use crate::report::JournalLimits;
 use crate::units::{Bytes, Span};
 
 const HOUR: u64 = 3600;
@@ -131,8 +132,8 @@ fn storage(config: &Config, problems: &mut Problems) {
     problems.within(
         "journal.files",
         &config.journal.files,
-        2..=100,
-        "one is written while the others are kept",
+        JournalLimits::MIN_FILES..=JournalLimits::MAX_FILES,
+        "one is written, one is in reserve, the others are kept",
     );
     problems.within(
         "breakers.global.open",

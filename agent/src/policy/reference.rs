@@ -1,5 +1,5 @@
-//! docs/policy.md, docs/config.md and deploy/policies against the types: a field that is not documented, or an example
-//! that does not load, fails here.
+//! README.md, docs/policy.md, docs/config.md and deploy/policies against the types: a field that is not documented, or
+//! an example that does not load, fails here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,13 @@ fn the_example_in_the_config_document_loads() {
 fn the_policies_that_we_ship_load() {
     let shipped = load_folder(&repository("deploy/policies")).unwrap();
     let names: Vec<&str> = shipped.policies().iter().map(|policy| policy.metadata.name.as_str()).collect();
-    assert_eq!(names, ["demo", "example"]);
+    assert_eq!(names, ["example"]);
     assert!(load_folder(&repository("tests/policies")).is_ok());
+}
+
+#[test]
+fn the_readme_shows_the_policy_that_we_ship() {
+    let shipped = std::fs::read_to_string(repository("deploy/policies/example.yaml")).unwrap();
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    assert!(readme.contains(&format!("```yaml\n{shipped}```\n")));
 }

@@ -7,8 +7,8 @@ use super::Metrics;
 const HEAD: &str = "\
 # Metrics
 
-Made from the program by `Metrics::reference`; a test compares the two. Names follow the Prometheus conventions: base
-units, `_total` for counters.
+Made from the program itself. To write it anew: `cargo xtask gen`. Names follow the Prometheus conventions: base units,
+`_total` for counters.
 
 | name | type | labels | meaning |
 |---|---|---|---|

@@ -61,7 +61,7 @@ fn the_reference_in_docs_is_the_programs_own() {
         std::fs::write(path, &now).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == now, "docs/metrics.md is not up to date; run this test with PODSWEEP_BLESS=1");
+    assert!(written == now, "docs/metrics.md is not up to date; run `cargo xtask gen`");
 }
 
 #[test]
