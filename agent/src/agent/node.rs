@@ -35,10 +35,14 @@ impl Node for View {
         let shared = &self.shared;
         let observed = lock(&shared.observed).clone();
         let free = Free::of(&shared.config.state).ok();
+        // Each lock in a statement of its own: within the expression below, all would be held to its end.
         let (policies, policy_errors) = {
             let policies = lock(&shared.policies);
             (policies.in_force.clone(), policies.errors.clone())
         };
+        let containers = lock(&shared.seen).len() as u64;
+        let containers_skipped = lock(&shared.inventory).skipped();
+        let sweeps = lock(&shared.live).values().map(|live| active(&live.record)).collect();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
             node: nix::unistd::gethostname()
@@ -49,11 +53,11 @@ impl Node for View {
             gaps: observed.gaps,
             sweeps_enabled: shared.gate.guard().switched_on().is_ok(),
             paused: shared.gate.paused(),
-            containers: lock(&shared.seen).len() as u64,
-            containers_skipped: lock(&shared.inventory).skipped(),
+            containers,
+            containers_skipped,
             policies,
             policy_errors,
-            sweeps: lock(&shared.live).values().map(|live| active(&live.record)).collect(),
+            sweeps,
             breakers: self.breakers()?.into_iter().filter(BreakerView::is_not_closed).collect(),
             losses: observed.losses,
             inodes_free_percent: free.map(|free| free.inodes_percent),
@@ -75,13 +79,13 @@ impl Node for View {
     }
 
     fn sweeps(&self, query: &SweepsQuery) -> Result<Vec<SweepRecord>, Refused> {
-        let live = lock(&self.shared.live);
         let mut records = self
             .shared
             .stores
             .history
             .list(query.limit() as usize, query.container.as_deref(), query.before.as_deref())
             .map_err(failed)?;
+        let live = lock(&self.shared.live);
         for record in &mut records {
             if let Some(live) = live.get(&record.id) {
                 *record = live.record.clone();

@@ -1,5 +1,5 @@
 //! What the agent's loop, its sweeps and its control endpoint share. Locks are held for a look or a change, never
-//! across an await.
+//! across an await, and never two at a time: so there is no order in which to take them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

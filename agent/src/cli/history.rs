@@ -51,10 +51,10 @@ fn table(records: &[SweepRecord], now: Timestamp) -> Table {
     table
 }
 
-// A dry run removes nothing: what it found stands in brackets.
+// A dry run removes nothing: what would go stands in brackets.
 fn removed(record: &SweepRecord) -> String {
     match (&record.scan, record.mode) {
-        (Some(scan), Mode::DryRun) => format!("({})", count(scan.candidates)),
+        (Some(_), Mode::DryRun) => format!("({})", count(record.sweep.would_remove)),
         _ => count(record.sweep.removed),
     }
 }

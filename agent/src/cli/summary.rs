@@ -3,6 +3,7 @@
 use super::figures::{bytes, count, duration};
 use super::output::Table;
 use crate::policy::Fired;
+use crate::policy::Mode;
 use crate::report::{Health, Outcome, SweepRecord};
 use crate::scan::{KeptCounts, ScanReport};
 use std::time::Duration;
@@ -50,7 +51,10 @@ fn lines(record: &SweepRecord) -> Vec<(&'static str, String)> {
         .extend(record.health.map(|health| ("health", with_reason(health, record.health_reason.as_deref()))));
     lines.extend(record.scan.iter().flat_map(scan));
     if record.sweep.batches > 0 {
-        lines.push(("removed", removed(record)));
+        lines.push(match record.mode {
+            Mode::Enforce => ("removed", removed(record)),
+            Mode::DryRun | Mode::Observe => ("would go", would_go(record)),
+        });
     }
     if record.sweep.pressure_wait_ms > 0 {
         lines.push(("waited", format!("{} for pressure to fall", ms(record.sweep.pressure_wait_ms))));
@@ -127,6 +131,12 @@ fn removed(record: &SweepRecord) -> String {
         count(figures.batches),
         ms(figures.wall_ms)
     )
+}
+
+fn would_go(record: &SweepRecord) -> String {
+    let figures = &record.sweep;
+    let (files, freed) = (count(figures.would_remove), bytes(figures.would_remove_bytes));
+    format!("{files} files ({freed}); nothing was removed")
 }
 
 fn kept(kept: &KeptCounts) -> String {

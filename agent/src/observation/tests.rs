@@ -22,6 +22,7 @@ struct Sleeper {
 
 impl Sleeper {
     fn start(test: &str) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "this test makes a cgroup: run it as root");
         let cgroups = Cgroups::find().unwrap();
         let cgroup_path = format!("/podsweep-observation-{test}-{}", std::process::id());
         let directory = cgroups.directory(&cgroup_path);
@@ -74,19 +75,8 @@ impl Drop for Sleeper {
     }
 }
 
-fn may_make_cgroups() -> bool {
-    let may = nix::unistd::geteuid().is_root();
-    if !may {
-        eprintln!("skipped: making a cgroup needs root");
-    }
-    may
-}
-
 #[tokio::test]
 async fn a_container_that_goes_on_is_healthy() {
-    if !may_make_cgroups() {
-        return;
-    }
     let sleeper = Sleeper::start("healthy");
     let settings = WatchSettings { window: PERIOD * 3 };
     let found = sleeper.watch(settings, CancellationToken::new()).await;
@@ -95,9 +85,6 @@ async fn a_container_that_goes_on_is_healthy() {
 
 #[tokio::test]
 async fn a_killed_one_is_gone_even_as_a_zombie() {
-    if !may_make_cgroups() {
-        return;
-    }
     let mut sleeper = Sleeper::start("gone");
     let before = sleeper.vitals();
     assert_eq!(before.same_process, Some(true));
@@ -113,9 +100,6 @@ async fn a_killed_one_is_gone_even_as_a_zombie() {
 
 #[tokio::test]
 async fn a_frozen_one_is_harmed() {
-    if !may_make_cgroups() {
-        return;
-    }
     let sleeper = Sleeper::start("frozen");
     let before = sleeper.vitals();
     sleeper.freeze(true);
@@ -128,9 +112,6 @@ async fn a_frozen_one_is_harmed() {
 
 #[tokio::test]
 async fn a_watch_that_is_cut_short_is_unknown() {
-    if !may_make_cgroups() {
-        return;
-    }
     let sleeper = Sleeper::start("cut");
     let stop = CancellationToken::new();
     stop.cancel();

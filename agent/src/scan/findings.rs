@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -59,21 +59,24 @@ impl<W: Write, Stop: FnMut() -> bool> Findings<W, Stop> {
             return Err(Halt::End(ScanEnd::EntryLimit));
         }
         self.report.entries += 1;
-        self.check(Instant::now())
+        self.check()
     }
 
     /// Time, and the agent's patience.
-    pub(super) fn check(&mut self, now: Instant) -> Result<(), Halt> {
+    pub(super) fn check(&mut self) -> Result<(), Halt> {
+        let now = self.stream.now();
         if self.stream.own_time(now) >= self.timeout {
             return Err(Halt::End(ScanEnd::Timeout));
         }
         if self.stream.is_due(now) {
-            if (self.stop)() {
-                return Err(Halt::End(ScanEnd::Cancelled));
-            }
+            self.ask_to_stop()?;
             self.stream.progress(self.report.entries, self.report.candidates)?;
         }
         Ok(())
+    }
+
+    fn ask_to_stop(&mut self) -> Result<(), Halt> {
+        if (self.stop)() { Err(Halt::End(ScanEnd::Cancelled)) } else { Ok(()) }
     }
 
     pub(super) fn directory(&mut self) {
@@ -89,7 +92,9 @@ impl<W: Write, Stop: FnMut() -> bool> Findings<W, Stop> {
     pub(super) fn candidate(&mut self, candidate: Candidate) -> Result<(), Halt> {
         self.report.candidates += 1;
         self.report.candidate_bytes += candidate.allocated;
-        Ok(self.stream.send(&ScanMessage::Candidate(candidate))?)
+        let waited = self.stream.send(&ScanMessage::Candidate(candidate))?;
+        // Most often the agent changes its mind while it holds the worker back.
+        if waited { self.ask_to_stop() } else { Ok(()) }
     }
 
     pub(super) fn error(&mut self, path: &[u8], errno: Errno) {
@@ -127,5 +132,84 @@ impl ScanReport {
             limits: BTreeMap::new(),
             missing_limits: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Identity;
+    use super::super::test_clock::{self as clock, SlowReceiver};
+    use super::super::wire;
+    use super::*;
+    use crate::policy::Action;
+
+    /// Files that the sweep removes in a second: a write of 64 KiB of candidates waits for several.
+    const PACE: u64 = 200;
+    const FILES: u64 = 200_000;
+
+    fn candidate() -> Candidate {
+        let identity = Identity {
+            device: 64_768,
+            inode: 1_000_000,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            links: 1,
+            size: 4096,
+            mtime: (1_795_000_000, 123_456_789),
+            ctime: (1_795_000_000, 123_456_789),
+        };
+        Candidate {
+            root: 0,
+            path: vec![b'x'; 20],
+            rule: 0,
+            action: Action::Delete,
+            identity,
+            allocated: 4096,
+        }
+    }
+
+    /// How a walk of [`FILES`] ends that needs `each` per file, while the sweep takes [`PACE`] a second.
+    fn walk(each: Duration, settings: &ScanSettings) -> (ScanEnd, u64) {
+        let mut frame = Vec::new();
+        wire::append(&ScanMessage::Candidate(candidate()), &mut frame).unwrap();
+        let per_write = u64::try_from(wire::MAX_FRAME / frame.len()).unwrap();
+        let receiver = SlowReceiver(Duration::from_secs(per_write / PACE));
+        let start = clock::now();
+        let mut findings = Findings::new(settings, Stream::new(receiver, clock::now), || false);
+        let mut end = ScanEnd::Complete;
+        for _ in 0..FILES {
+            clock::pass(each);
+            match findings.entry().and_then(|()| findings.candidate(candidate())) {
+                Ok(()) => {}
+                Err(Halt::End(reason)) => {
+                    end = reason;
+                    break;
+                }
+                Err(Halt::Pipe(error)) => panic!("{error}"),
+            }
+        }
+        (end, (clock::now() - start).as_secs())
+    }
+
+    #[test]
+    fn the_timeout_counts_the_walk_and_not_the_sweep_that_paces_it() {
+        let settings = ScanSettings::default();
+        let timeout = settings.timeout.0;
+        let (end, took) = walk(Duration::from_micros(10), &settings);
+        assert_eq!(end, ScanEnd::Complete);
+        assert!(took > timeout.as_secs(), "{took} s show nothing");
+
+        let (end, _) = walk(timeout / 100_000, &settings);
+        assert_eq!(end, ScanEnd::Timeout, "a walk that itself takes twice the timeout");
+    }
+
+    #[test]
+    fn an_agent_that_wants_no_more_is_heard_after_each_write() {
+        let mut findings =
+            Findings::new(&ScanSettings::default(), Stream::new(Vec::new(), clock::now), || true);
+        let sent = (0..FILES).take_while(|_| findings.candidate(candidate()).is_ok()).count();
+        // One buffer's worth; no time has passed, so that nothing else asked.
+        assert!(sent > 1 && sent < wire::MAX_FRAME / 20, "{sent} candidates");
     }
 }

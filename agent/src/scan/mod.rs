@@ -29,6 +29,8 @@ mod seccomp;
 mod start;
 mod stream;
 mod support;
+#[cfg(test)]
+mod test_clock;
 mod tree;
 mod usage;
 mod walk;

@@ -47,6 +47,8 @@ impl Checked {
 
     fn candidate(&mut self, candidate: &Candidate) -> Result<(), String> {
         self.heard.candidates += 1;
+        // Each is an entry, and the next progress may never come.
+        self.heard.entries = self.heard.entries.max(self.heard.candidates);
         self.heard.candidate_bytes = self.heard.candidate_bytes.saturating_add(candidate.allocated);
         if self.heard.candidates > self.max_entries {
             return Err(format!("it sent more candidates than maxEntries ({})", self.max_entries));
@@ -140,7 +142,8 @@ mod tests {
         assert_eq!(checked.check(&honest), Ok(()));
         assert_eq!(checked.check(&honest), Ok(()));
         assert!(checked.check(&honest).is_err(), "a third, where maxEntries is 2");
-        assert_eq!(checked.report(ScanEnd::Cancelled).candidate_bytes, 3 * 512);
+        let heard = checked.report(ScanEnd::Cancelled);
+        assert_eq!((heard.candidate_bytes, heard.entries), (3 * 512, 3));
     }
 
     #[test]

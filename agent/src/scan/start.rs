@@ -117,6 +117,8 @@ fn spawn(program: &Path) -> Result<(Child, ChildStdin), ScanError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // Not the terminal's group: an interrupt is for the agent, which cancels the scan and reads its report.
+        .process_group(0)
         .spawn()
         .map_err(failed)?;
     let input = child.stdin.take().ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;

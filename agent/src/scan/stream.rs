@@ -17,6 +17,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Stream<W> {
     output: W,
+    clock: fn() -> Instant,
     buffer: Vec<u8>,
     progressed: Instant,
     /// Time spent in writes: the receiver paces the sweep by not reading, and that is no fault of the walk.
@@ -25,9 +26,14 @@ pub(super) struct Stream<W> {
 }
 
 impl<W: Write> Stream<W> {
-    pub(super) fn new(output: W, now: Instant) -> Self {
-        let buffer = Vec::with_capacity(2 * MAX_FRAME);
-        Self { output, buffer, progressed: now, blocked: Duration::ZERO, started: now }
+    /// `clock` is [`Instant::now`], save in tests.
+    pub(super) fn new(output: W, clock: fn() -> Instant) -> Self {
+        let (buffer, now) = (Vec::with_capacity(2 * MAX_FRAME), clock());
+        Self { output, clock, buffer, progressed: now, blocked: Duration::ZERO, started: now }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        (self.clock)()
     }
 
     /// Time since the start, less the time spent waiting for the receiver.
@@ -40,61 +46,56 @@ impl<W: Write> Stream<W> {
         now.saturating_duration_since(self.progressed) >= PROGRESS_EVERY
     }
 
-    pub(super) fn send(&mut self, message: &ScanMessage) -> Result<(), WireError> {
+    /// True: the buffer went out, for which the receiver may have kept us waiting.
+    pub(super) fn send(&mut self, message: &ScanMessage) -> Result<bool, WireError> {
         wire::append(message, &mut self.buffer)?;
-        if self.buffer.len() >= MAX_FRAME { self.flush() } else { Ok(()) }
+        let full = self.buffer.len() >= MAX_FRAME;
+        if full {
+            self.flush()?;
+        }
+        Ok(full)
     }
 
     /// Says where the walk is and sends everything gathered so far.
     pub(super) fn progress(&mut self, entries: u64, candidates: u64) -> Result<(), WireError> {
         wire::append(&ScanMessage::Progress { entries, candidates }, &mut self.buffer)?;
         self.flush()?;
-        self.progressed = Instant::now();
+        self.progressed = self.now();
         Ok(())
     }
 
     pub(super) fn flush(&mut self) -> Result<(), WireError> {
-        let before = Instant::now();
+        let before = self.now();
         self.output.write_all(&self.buffer)?;
         self.output.flush()?;
         self.buffer.clear();
-        self.blocked += before.elapsed();
+        self.blocked += self.now().saturating_duration_since(before);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_clock::{self as clock, SlowReceiver};
     use super::*;
-
-    struct SlowReceiver(Duration);
-
-    impl Write for SlowReceiver {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            std::thread::sleep(self.0);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn waiting_for_the_receiver_is_not_the_walk_s_time() {
-        let (wait, start) = (Duration::from_millis(50), Instant::now());
-        let mut stream = Stream::new(SlowReceiver(wait), start);
+        let mut stream = Stream::new(SlowReceiver(Duration::from_secs(50)), clock::now);
+        let start = stream.now();
+        clock::pass(Duration::from_secs(1));
         stream.progress(1, 0).unwrap();
-        let now = Instant::now();
-        assert!(stream.own_time(now) + wait <= now - start);
+        let now = stream.now();
+        assert_eq!(now - start, Duration::from_secs(51));
+        assert_eq!(stream.own_time(now), Duration::from_secs(1));
         assert!(!stream.is_due(now));
     }
 
     #[test]
     fn candidates_wait_for_company() {
-        let mut stream = Stream::new(Vec::new(), Instant::now());
+        let mut stream = Stream::new(Vec::new(), clock::now);
         let message = ScanMessage::Progress { entries: 1, candidates: 0 };
-        stream.send(&message).unwrap();
+        assert!(!stream.send(&message).unwrap());
         assert_eq!(stream.output, b"");
         stream.flush().unwrap();
         let mut expected = Vec::new();

@@ -12,7 +12,6 @@ use std::ffi::{CStr, CString};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
 
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom};
 use rustix::io::Errno;
@@ -128,7 +127,7 @@ impl<'r, W: Write, Stop: FnMut() -> bool> Walk<'r, W, Stop> {
             let Some(level) = levels.last_mut() else { return Ok(()) };
             self.path.truncate(level.path_len);
             if let Some(name) = self.next_child(level) {
-                self.findings.check(Instant::now())?;
+                self.findings.check()?;
                 if let Some((directory, lower)) = self.enter(tree, level, &name, depth) {
                     levels.extend(self.read_files(tree, directory, lower)?);
                 }

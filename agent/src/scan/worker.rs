@@ -69,7 +69,7 @@ fn scan(request: &ScanRequest, input: &Stdin, output: Stdout) -> Result<(), Work
     let judge = Judge::compile(&request.junk, &request.never, request.now)?;
     let roots = request.roots.iter().map(open).collect::<Result<_, _>>()?;
     confine()?;
-    let stream = Stream::new(Unbuffered(output), Instant::now());
+    let stream = Stream::new(Unbuffered(output), Instant::now);
     let findings = Findings::new(&request.settings, stream, || has_ended(input));
     Walk::new(request, &judge, findings).run(roots)?;
     Ok(())

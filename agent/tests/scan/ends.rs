@@ -1,6 +1,6 @@
 //! How a scan ends, and that nothing is left of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -9,14 +9,9 @@ use nix::unistd::Pid;
 use podsweep::scan::{self, ScanEnd, ScanMessage, sweep_leftovers};
 use podsweep::units::Span;
 
-use crate::place::{Slice, eventually, fill, request, to_end};
-
-/// More candidates than pipe, buffers and channel hold.
-const MANY: usize = 6_000;
-
-fn is_gone(pid: i32) -> bool {
-    !Path::new("/proc").join(pid.to_string()).exists()
-}
+use crate::place::{
+    MANY, Slice, eventually, fill, fill_beyond_buffers, is_gone, is_held_back, request, to_end,
+};
 
 #[tokio::test]
 async fn the_entry_limit_ends_it() {
@@ -40,9 +35,24 @@ async fn the_timeout_ends_it() {
 }
 
 #[tokio::test]
+async fn time_in_which_nobody_reads_is_not_the_walks() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
+    fill_beyond_buffers(&tree.path().join("tmp"));
+    let mut request = request(tree.path(), &["/tmp/**"]);
+    request.settings.timeout = Span(TIMEOUT);
+    let scan = scan::start(request, &slice.place).await.unwrap();
+    eventually("the worker waits", || is_held_back(scan.pid())).await;
+    tokio::time::sleep(TIMEOUT).await;
+    let found = to_end(scan).await;
+    assert_eq!((found.report.end, found.candidates.len()), (ScanEnd::Complete, MANY));
+    assert!(found.report.wall > TIMEOUT);
+}
+
+#[tokio::test]
 async fn cancelling_ends_worker_and_cgroup() {
     let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
-    fill(&tree.path().join("tmp"), MANY);
+    fill_beyond_buffers(&tree.path().join("tmp"));
     let mut scan = scan::start(request(tree.path(), &["/tmp/**"]), &slice.place).await.unwrap();
     assert!(scan.next().await.is_some());
     let pid = scan.pid();
@@ -56,7 +66,7 @@ async fn cancelling_ends_worker_and_cgroup() {
 #[tokio::test]
 async fn dropping_it_ends_worker_and_cgroup() {
     let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
-    fill(&tree.path().join("tmp"), MANY);
+    fill_beyond_buffers(&tree.path().join("tmp"));
     let mut scan = scan::start(request(tree.path(), &["/tmp/**"]), &slice.place).await.unwrap();
     assert!(scan.next().await.is_some());
     let pid = scan.pid();
@@ -68,7 +78,7 @@ async fn dropping_it_ends_worker_and_cgroup() {
 #[tokio::test]
 async fn a_killed_worker_is_a_failure_that_says_so() {
     let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
-    fill(&tree.path().join("tmp"), MANY);
+    fill_beyond_buffers(&tree.path().join("tmp"));
     let mut scan = scan::start(request(tree.path(), &["/tmp/**"]), &slice.place).await.unwrap();
     assert!(scan.next().await.is_some());
     kill(Pid::from_raw(scan.pid()), Signal::SIGKILL).unwrap();
@@ -94,17 +104,6 @@ async fn a_worker_that_is_no_podsweep_is_a_failure() {
         assert_eq!(to_end(scan).await.report.end, ScanEnd::WorkerFailed);
     }
     eventually("the cgroup is gone", || slice.scans().is_empty()).await;
-}
-
-#[tokio::test]
-async fn the_worker_ends_when_the_agent_does() {
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_podsweep"))
-        .arg(scan::worker::COMMAND)
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(worker.stdin.take());
-    assert!(worker.wait().unwrap().success());
 }
 
 struct Sleeper(Child);

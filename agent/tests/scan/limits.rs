@@ -6,13 +6,10 @@ use std::time::Duration;
 use podsweep::scan::{self, RunningScan, ScanEnd, ScanError, ScanMessage};
 use podsweep::units::{Bytes, Percent};
 
-use crate::place::{Slice, fill, request, to_end};
-
-/// More candidates than pipe, buffers and channel hold, so that an unread scan stays in mid-walk.
-const MANY: usize = 6_000;
+use crate::place::{MANY, Slice, fill, fill_beyond_buffers, request, to_end};
 
 async fn held_back(slice: &Slice, tree: &std::path::Path) -> RunningScan {
-    fill(&tree.join("tmp"), MANY);
+    fill_beyond_buffers(&tree.join("tmp"));
     let mut scan = scan::start(request(tree, &["/tmp/**"]), &slice.place).await.unwrap();
     assert!(matches!(scan.next().await, Some(ScanMessage::Candidate(_) | ScanMessage::Progress { .. })));
     scan
@@ -90,10 +87,10 @@ async fn a_small_quota_holds_the_worker_back() {
 #[tokio::test]
 async fn too_little_memory_ends_the_worker_with_a_remedy() {
     let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
-    fill(&tree.path().join("tmp"), MANY);
+    fill_beyond_buffers(&tree.path().join("tmp"));
     let mut request = request(tree.path(), &["/tmp/**"]);
-    // What keepNewest holds back alone is more.
-    request.settings.memory = Bytes(1 << 20);
+    // What keepNewest holds back alone is ten times as much.
+    request.settings.memory = Bytes(1 << 18);
     request.junk[0].keep_newest = 1_000_000;
     let mut scan = scan::start(request, &slice.place).await.unwrap();
     let mut end = None;

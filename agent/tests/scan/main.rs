@@ -6,6 +6,7 @@
     reason = "a test's helper fails the test; clippy knows test functions only"
 )]
 
+mod agent_death;
 mod ends;
 mod limits;
 mod place;

@@ -160,6 +160,28 @@ pub(crate) fn fill(directory: &Path, count: usize) {
     }
 }
 
+/// Files that [`fill_beyond_buffers`] makes.
+pub(crate) const MANY: usize = 1_000;
+
+/// Makes [`MANY`] empty files whose candidates, two kilobytes of path each, are more than everything between walk and
+/// receiver holds (the worker's buffer, the pipe, the agent's buffer and channel: a third of a megabyte, or 1.3 where
+/// pages are of 64 KiB). So a scan that nobody reads stays in mid-walk.
+pub(crate) fn fill_beyond_buffers(directory: &Path) {
+    const LONGEST_NAME: usize = 255;
+    let levels = std::iter::repeat_n("d".repeat(LONGEST_NAME), 8);
+    fill(&levels.fold(directory.to_path_buf(), |above, name| above.join(name)), MANY);
+}
+
+/// Whether the process waits in a write to its stdout.
+pub(crate) fn is_held_back(pid: i32) -> bool {
+    let waits_in = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    waits_in.starts_with(&format!("{} 0x1 ", nix::libc::SYS_write))
+}
+
+pub(crate) fn is_gone(pid: i32) -> bool {
+    !Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// A file and the directories above it.
 pub(crate) fn touch(path: impl AsRef<Path>) {
     let path = path.as_ref();

@@ -16,13 +16,12 @@ use crate::report::metrics::LossTotals;
 impl Watch {
     /// Brings the inventory up to date: fresh cgroups each tick, the whole tree now and then.
     pub(super) fn settle(&mut self, now: Duration) {
-        let shared = Arc::clone(&self.shared);
-        let mut inventory = lock(&shared.inventory);
-        let changes = inventory.settle();
+        // Not held while the changes are taken in: that takes other locks.
+        let changes = lock(&self.shared.inventory).settle();
         self.take_in(changes);
         if now >= self.next_rescan {
-            self.next_rescan = now + shared.config.rescan.0;
-            let changes = inventory.rescan();
+            self.next_rescan = now + self.shared.config.rescan.0;
+            let changes = lock(&self.shared.inventory).rescan();
             self.take_in(changes);
         }
     }
