@@ -87,13 +87,16 @@ enum Task {
         /// What to measure.
         #[arg(value_enum)]
         what: bench::What,
+        /// What to print: a table, or one JSON object.
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
 }
 
-/// What the demo prints.
+/// What a command that measures prints.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// The story as it happens, then a summary.
+pub(crate) enum Output {
+    /// For people: the demo's story as it happens, then a summary; a benchmark's table.
     Text,
     /// One object on stdout, nothing else.
     Json,
@@ -118,11 +121,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Lint => setup::run().and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run().and_then(|()| references::run(check)),
-        Task::Bench { what } => {
-            setup::run()?;
-            build(true)?;
-            bench::run(what)
-        }
+        Task::Bench { what, output } => setup::run().and_then(|()| bench::run(what, output)),
     }
 }
 

@@ -72,13 +72,15 @@ async fn limits_are_those_of_its_own_cgroups() {
 
 #[tokio::test]
 async fn a_small_quota_holds_the_worker_back() {
+    // Work for dozens of the quota's periods.
+    const FILES: usize = 10_000;
     let (slice, tree) = (Slice::new(), tempfile::tempdir().unwrap());
-    fill(&tree.path().join("tmp"), MANY);
+    fill(&tree.path().join("tmp"), FILES);
     let mut request = request(tree.path(), &["/tmp/**"]);
     request.settings.cpu = Percent(5.0);
     let found = to_end(scan::start(request, &slice.place).await.unwrap()).await;
     let report = found.report;
-    assert_eq!(report.candidates, MANY as u64);
+    assert_eq!(report.candidates, FILES as u64);
     assert!(report.throttled > report.cpu, "throttled {:?}, cpu {:?}", report.throttled, report.cpu);
     // Twice the quota leaves room for the period that is under way at either end.
     assert!(report.cpu.as_secs_f64() < 0.10 * report.wall.as_secs_f64() + 0.02, "{report:?}");
