@@ -68,7 +68,7 @@ async fn what_cannot_be_put_on_record_does_not_begin_and_gives_its_probe_back() 
     assert_eq!(*phases.0.lock().unwrap(), [Phase::Ended], "it never swept");
     assert_eq!(board(&stores).would_allow(WORKLOAD, unix_now()), Ok(()));
     let metrics = stores.metrics.render().unwrap();
-    assert!(metrics.contains(r#"podsweep_write_failures_total{store="history"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"podsweep_history_writes_failed_total{store="history"} 1"#), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
