@@ -6,10 +6,12 @@
 //!         -> scan -> sweep -> breaker operation   one sweep in a task of its own
 //!         -> report                   follow.rs   log lines and the live view
 //!                                     node.rs     the control endpoint's view of all this
+//!                                     history_probe.rs  whether sweeps can be put on record
 //! ```
 
 mod admit;
 mod follow;
+mod history_probe;
 mod node;
 mod recover;
 mod shared;
@@ -58,6 +60,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
+    tokio::spawn(history_probe::run(Arc::clone(&shared)));
     watch::Watch::new(Arc::clone(&shared), observer).run().await;
 
     shared.tasks.close();

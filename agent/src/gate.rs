@@ -4,7 +4,7 @@
 //! one-shot command ask the same gate. Must never: start anything.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -14,12 +14,13 @@ use crate::breaker::{Pass, workload_key};
 use crate::config::Config;
 use crate::control::view::Paused;
 use crate::inventory::{CgroupId, Container};
-use crate::operation::{Stores, unix_now};
+use crate::operation::{Stores, keep_breakers, unix_now};
 use crate::policy::{EntryLimits, NodeGuard, Refusal, SweepPolicy, select};
 use crate::report::{HistoryError, Outcome};
 
-/// History rows looked at for cool-downs: sweeps-per-minute times the longest sensible cool-down is well below.
-const COOL_DOWN_ROWS: usize = 1_000;
+/// History rows looked at for cool-downs, all that history lists at once. The default six sweeps a minute fill it in
+/// close to three hours; the default cool-down is five minutes.
+const COOL_DOWN_ROWS: usize = crate::report::history::MAX_LIST;
 
 /// What a sweep needs to begin: nobody said no.
 pub struct Entry {
@@ -29,20 +30,39 @@ pub struct Entry {
     pub pass: Pass,
 }
 
-/// Levels 1 to 7. Its clock is the wall clock, as the breakers' is: cool-downs outlive a restart. Level 0 is the scanner's and the sweeper's: it needs the file at hand.
+/// Levels 1 to 7. Level 0 is the scanner's and the sweeper's: it needs the file at hand.
 pub struct Gate {
     stores: Arc<Stores>,
     guard: NodeGuard,
     limits: Mutex<EntryLimits>,
     admission: LocalAdmission,
     paused: Mutex<Option<Paused>>,
+    clock: Clock,
+}
+
+/// Time since 1970 as it was at the start, moved on by the monotonic clock: a wall clock that is set back by years
+/// must not turn a cool-down of minutes into one of years.
+struct Clock {
+    started: Instant,
+    since_1970: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: Instant::now(), since_1970: unix_now() }
+    }
+
+    fn now(&self) -> Duration {
+        self.since_1970 + self.started.elapsed()
+    }
 }
 
 impl Gate {
     /// As the node's config says, with the pause and the cool-downs that history remembers.
     pub fn new(config: &Config, stores: Arc<Stores>) -> anyhow::Result<Self> {
         let mut limits = EntryLimits::new(config.sweeps_per_minute, config.cool_down);
-        remember(&mut limits, &stores)?;
+        let clock = Clock::start();
+        remember(&mut limits, &stores, clock.since_1970)?;
         let paused = kept_pause(&stores)?;
         Ok(Self {
             guard: NodeGuard::new(config)?,
@@ -52,6 +72,7 @@ impl Gate {
                 allowed_hours: windows(config)?,
             }),
             paused: Mutex::new(paused),
+            clock,
             stores,
         })
     }
@@ -61,7 +82,7 @@ impl Gate {
         self.closed()
             .or_else(|| self.guard.allows(container).err())
             .or_else(|| not_selected(container, policy))
-            .or_else(|| self.limits().allow(container.cgroup, unix_now()).err())
+            .or_else(|| self.limits().allow(container.cgroup, self.clock.now()).err())
             .or_else(|| self.board().would_allow(&workload_key(container), unix_now()).err())
     }
 
@@ -87,13 +108,17 @@ impl Gate {
         let permit = self.admission.ask(&request(container, policy)).await?;
         // The breaker is asked again, for good: a half-open one lets exactly one probe through.
         let pass = self.board().allow(&workload_key(container), unix_now())?;
-        self.limits().record(container.cgroup, unix_now());
+        if pass.is_probe() {
+            // An agent that is killed while the probe is out must not send another one at its next start.
+            keep_breakers(&self.stores);
+        }
+        self.limits().record(container.cgroup, self.clock.now());
         Ok(Entry { permit, pass })
     }
 
     /// The sweep is over: its container's cool-down begins.
     pub fn left(&self, container: CgroupId) {
-        self.limits().ended(container, unix_now());
+        self.limits().ended(container, self.clock.now());
     }
 
     /// The node's own deny list of paths, and then the policy's.
@@ -161,15 +186,19 @@ fn request(container: &Container, policy: &SweepPolicy) -> Request {
     Request::new(&policy.metadata.name, &policy.spec, workload_key(container), namespace)
 }
 
-fn remember(limits: &mut EntryLimits, stores: &Stores) -> Result<(), HistoryError> {
+fn remember(limits: &mut EntryLimits, stores: &Stores, now: Duration) -> Result<(), HistoryError> {
     let mut records = stores.history.list(COOL_DOWN_ROWS, None, None)?;
     records.retain(|record| record.outcome != Some(Outcome::Refused));
     // Newest first as listed; the last one told for a container stands.
     for record in records.into_iter().rev() {
         let ended = record.ended_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         if let Some(seconds) = ended.and_then(|at| u64::try_from(at.as_second()).ok()) {
-            limits.ended(CgroupId(record.container.cgroup), Duration::from_secs(seconds));
+            // Of a time when the clock was ahead: it cannot have been later than now.
+            limits.ended(CgroupId(record.container.cgroup), Duration::from_secs(seconds).min(now));
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

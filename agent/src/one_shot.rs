@@ -3,10 +3,13 @@
 //! In: a target and a policy. Out: the sweep's record. Must never: sweep beside a running agent (the state directory's
 //! lock keeps them apart), or pass a guard that the agent would ask.
 
+mod directory;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +19,7 @@ use crate::explain::explain_file;
 use crate::gate::{Entry, Gate};
 use crate::inventory::{Container, Inventory, InventorySettings, RuntimePaths, Target};
 use crate::kernel::Cgroups;
-use crate::operation::{self, Follow, Operation};
+use crate::operation::{self, Follow, Operation, Stop};
 use crate::policy::explain::Step;
 use crate::policy::{Fired, Mode, NodeGuard, PolicyError, PolicySet, Refusal, SweepPolicy, load_folder};
 use crate::report::SweepRecord;
@@ -42,7 +45,9 @@ pub struct Subject {
 /// Finds the target on this node.
 pub fn find(target: &Target, policy: &SweepPolicy, config: &Config) -> anyhow::Result<Subject> {
     if let Target::Dir(path) = target {
-        return Ok(Subject { container: None, roots: vec![sweep::directory_root(path)] });
+        // The scan's process has a working directory of its own, and history wants one name for one directory.
+        let path = path.canonicalize().with_context(|| format!("target dir:{}", path.display()))?;
+        return Ok(Subject { container: None, roots: vec![sweep::directory_root(&path)] });
     }
     let container = container(target, config)?;
     let roots = sweep::plan_roots(&container, &policy.spec.junk);
@@ -51,6 +56,10 @@ pub fn find(target: &Target, policy: &SweepPolicy, config: &Config) -> anyhow::R
 
 /// Finds a container on this node.
 pub fn container(target: &Target, config: &Config) -> anyhow::Result<Arc<Container>> {
+    Ok(inventory(config)?.find(target)?)
+}
+
+fn inventory(config: &Config) -> anyhow::Result<Inventory> {
     let settings = InventorySettings {
         host_paths: config.host_paths.clone(),
         units: config.units,
@@ -58,7 +67,7 @@ pub fn container(target: &Target, config: &Config) -> anyhow::Result<Arc<Contain
     };
     let mut inventory = Inventory::new(Cgroups::find()?, Box::new(RuntimePaths::default()), settings);
     inventory.rescan();
-    Ok(inventory.find(target)?)
+    Ok(inventory)
 }
 
 /// Looks only: what a sweep would remove, and why the rest stays. Needs no state directory and no agent.
@@ -98,6 +107,11 @@ pub async fn sweep(
     follow: &dyn Follow,
     stop: &CancellationToken,
 ) -> anyhow::Result<SweepRecord> {
+    if subject.container.is_none() {
+        for root in &subject.roots {
+            directory::may_be_swept(&root.host, &config.state, &inventory(config)?)?;
+        }
+    }
     let stores = stores(config, Cgroups::find()?)?;
     let gate = Gate::new(config, Arc::clone(&stores))?;
     let never = gate.never(&policy);
@@ -107,13 +121,15 @@ pub async fn sweep(
         Some(container) => gate.enter(container, &operation.policy).await.map(Some),
         None => gate.closed().map_or(Ok(None), Err),
     };
+    // Whoever ends this command does not wait for the observation.
+    let stop = Stop { sweeping: stop.clone(), watching: stop.clone() };
     match entered {
         Ok(Some(Entry { permit, pass })) => {
-            Ok(operation::run(operation, &stores, follow, Some(pass), permit.deadline(), stop).await)
+            Ok(operation::run(operation, &stores, follow, Some(pass), permit.deadline(), &stop).await)
         }
         Ok(None) => {
             let deadline = directory_deadline(&operation.policy);
-            Ok(operation::run(operation, &stores, follow, None, deadline, stop).await)
+            Ok(operation::run(operation, &stores, follow, None, deadline, &stop).await)
         }
         Err(refusal) => Ok(refused(&operation, refusal)),
     }
@@ -172,3 +188,6 @@ pub fn explain(
 fn first(errors: &[PolicyError]) -> String {
     errors.first().map_or_else(|| "policies cannot be read".into(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests;

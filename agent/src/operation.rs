@@ -136,35 +136,45 @@ impl Operation {
     }
 }
 
+/// Who asks a sweep to end. A sweep that a person stops has touched its container all the same: it is watched on.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Ends scanning and removing, after the batch.
+    pub sweeping: CancellationToken,
+    /// Ends the observation, whose finding is then "unknown".
+    pub watching: CancellationToken,
+}
+
 /// Runs one operation to its end. `deadline` is that of the caller's permit, `pass` what the breakers gave (none for a
-/// plain directory); `stop` ends it after its batch.
+/// plain directory). Needs a runtime with several threads.
 pub async fn run(
     operation: Operation,
     stores: &Stores,
     follow: &dyn Follow,
     pass: Option<Pass>,
     deadline: Instant,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> SweepRecord {
     let mut record = operation.record(Timestamp::now());
     record.phase = Phase::Sweeping;
     if let Err(error) = tokio::task::block_in_place(|| stores.history.begin(&record)) {
+        stores.metrics.write_failed(Store::History);
         withdraw(stores, pass);
         refuse(&mut record, history_unavailable(&error.to_string()));
         follow.phase(&record);
         return record;
     }
     follow.phase(&record);
-    let before = operation.container.as_deref().map(|found| observation::read_vitals(found, &stores.cgroups));
+    let before = operation.container.as_deref().map(|found| vitals(found, stores));
     let metrics = Some(&*stores.metrics);
-    let done = sweep_and_follow(&operation, &stores.tools, metrics, follow, deadline, stop).await;
+    let done = sweep_and_follow(&operation, &stores.tools, metrics, follow, deadline, &stop.sweeping).await;
     note_done(&mut record, done);
     match (&operation.container, before, pass) {
         (Some(container), Some(before), Some(pass)) if touched(&record) => {
             record.phase = Phase::Observing;
             keep(stores, &record);
             follow.phase(&record);
-            let finding = watch(&operation, container, stores, before, stop).await;
+            let finding = watch(&operation, container, stores, before, &stop.watching).await;
             judge(&operation, stores, &mut record, pass, &finding);
         }
         (_, _, pass) => withdraw(stores, pass),
@@ -232,6 +242,11 @@ pub(crate) fn note_done(record: &mut SweepRecord, done: Done) {
     record.notes = done.notes;
 }
 
+// Reading cgroup files can wait for a lock in the kernel.
+fn vitals(container: &Container, stores: &Stores) -> Vitals {
+    tokio::task::block_in_place(|| observation::read_vitals(container, &stores.cgroups))
+}
+
 // A dry run, or a sweep that removed nothing, cannot have harmed anybody: there is nothing to watch for.
 fn touched(record: &SweepRecord) -> bool {
     record.mode == Mode::Enforce && (record.sweep.removed > 0 || record.sweep.removed_directories > 0)
@@ -280,7 +295,8 @@ fn board(stores: &Stores) -> std::sync::MutexGuard<'_, Board> {
     stores.board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep(stores: &Stores, record: &SweepRecord) {
+/// Brings a sweep's record up to date; a sweep that runs does not end because that fails.
+pub(crate) fn keep(stores: &Stores, record: &SweepRecord) {
     if let Err(error) = tokio::task::block_in_place(|| stores.history.update(record)) {
         stores.metrics.write_failed(Store::History);
         tracing::warn!(sweep = record.id, %error, "sweep's record not updated");
@@ -291,3 +307,6 @@ fn keep(stores: &Stores, record: &SweepRecord) {
 pub fn unix_now() -> Duration {
     Duration::from_secs(u64::try_from(Timestamp::now().as_second()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

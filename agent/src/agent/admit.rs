@@ -14,7 +14,7 @@ use super::follow::Follower;
 use super::shared::{Ended, Live, lock};
 use crate::gate::Entry;
 use crate::inventory::Container;
-use crate::operation::{self, Operation};
+use crate::operation::{self, Operation, Stop};
 use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
 use crate::report::{Outcome, SweepRecord};
 use crate::sweep;
@@ -33,43 +33,54 @@ pub(super) struct Wish {
 /// Asks every level and starts the sweep.
 pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Refusal> {
     let id = ulid::Ulid::new().to_string();
-    let stop = shared.shutdown.child_token();
-    reserve(shared, &id, &wish, &stop).map_err(|refusal| counted(shared, refusal))?;
+    let stop = Stop { sweeping: shared.shutdown.child_token(), watching: shared.shutdown.clone() };
+    let place = reserve(shared, &id, &wish, &stop.sweeping).map_err(|refusal| counted(shared, refusal))?;
     match shared.gate.enter(&wish.container, &wish.policy).await {
         Ok(entry) => {
-            let task = run(Arc::clone(shared), operation(shared, &id, wish), entry, stop);
-            shared.tasks.spawn(task);
+            shared.tasks.spawn(run(place, operation(shared, &id, wish), entry, stop));
             Ok(id)
         }
-        Err(refusal) => {
-            lock(&shared.live).remove(&id);
-            Err(counted(shared, refusal))
-        }
+        Err(refusal) => Err(counted(shared, refusal)),
     }
 }
 
-async fn run(shared: Arc<Shared>, operation: Operation, entry: Entry, stop: CancellationToken) {
+/// A sweep's place among the live ones. Given back when dropped, also where the sweep's task panics: else its
+/// container could not be swept again until the agent is started anew.
+struct Place {
+    shared: Arc<Shared>,
+    id: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.shared.live).remove(&self.id);
+    }
+}
+
+async fn run(place: Place, operation: Operation, entry: Entry, stop: Stop) {
+    let shared = Arc::clone(&place.shared);
     let cgroup = operation.container.as_ref().map(|container| container.cgroup);
     let retries = operation.policy.spec.sweep.retries;
     let follower = Follower(Arc::clone(&shared));
     let Entry { permit, pass } = entry;
     let deadline = permit.deadline();
     let mut record = operation::run(operation, &shared.stores, &follower, Some(pass), deadline, &stop).await;
-    drop(permit);
     if worth_another_try(&record) && record.attempt >= retries.limit {
         give_up(&shared, &mut record);
     }
-    lock(&shared.live).remove(&record.id);
     let Some(container) = cgroup else { return };
+    // The cool-down begins before the place is free: nobody slips in between.
     shared.gate.left(container);
+    drop((permit, place));
     // The loop may be gone already at the end of the agent; then nobody needs to know.
     let _ = shared.ended.0.send(Ended { container, record }).await;
 }
 
-/// Failures of the sweep as a whole may pass; what a policy, a person or the container's end decided stays decided.
+/// Failures of the sweep as a whole may pass; what a policy, a person, the host's set-up or the container's end
+/// decided stays decided.
 pub(super) fn worth_another_try(record: &SweepRecord) -> bool {
     match record.outcome {
-        Some(Outcome::Failed) => true,
+        Some(Outcome::Failed) => record.reason.as_deref() != Some("LimitsMissing"),
         Some(Outcome::Stopped) => matches!(record.reason.as_deref(), Some("SweepBreaker" | "SignalMissing")),
         _ => false,
     }
@@ -90,13 +101,12 @@ fn give_up(shared: &Shared, record: &mut SweepRecord) {
         tries = record.attempt + 1,
         "given up"
     );
-    if let Err(error) = shared.stores.history.update(record) {
-        tracing::warn!(sweep = record.id, %error, "sweep's record not updated");
-    }
+    operation::keep(&shared.stores, record);
 }
 
 /// Puts the sweep among the live ones, in one step with the check that none of this container is there.
-fn reserve(shared: &Shared, id: &str, wish: &Wish, stop: &CancellationToken) -> Result<(), Refusal> {
+fn reserve(shared: &Arc<Shared>, id: &str, wish: &Wish, stop: &CancellationToken) -> Result<Place, Refusal> {
+    let record = operation(shared, id, wish.clone()).record(Timestamp::now());
     let mut live = lock(&shared.live);
     let cgroup = wish.container.cgroup.0;
     if let Some(other) = live.values().find(|live| live.record.container.cgroup == cgroup) {
@@ -106,9 +116,8 @@ fn reserve(shared: &Shared, id: &str, wish: &Wish, stop: &CancellationToken) -> 
             message: format!("sweep {} of this container has not ended", other.record.id),
         });
     }
-    let record = operation(shared, id, wish.clone()).record(Timestamp::now());
     live.insert(id.to_owned(), Live { record, stop: stop.clone() });
-    Ok(())
+    Ok(Place { shared: Arc::clone(shared), id: id.to_owned() })
 }
 
 fn operation(shared: &Shared, id: &str, wish: Wish) -> Operation {

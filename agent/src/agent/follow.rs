@@ -14,25 +14,21 @@ const BATCHES_PER_LINE: u64 = 10;
 pub(super) struct Follower(pub(super) Arc<Shared>);
 
 impl Follow for Follower {
+    // An ended one stays in the view until its place is free (`admit`).
     fn phase(&self, record: &SweepRecord) {
+        if let Some(live) = lock(&self.0.live).get_mut(&record.id) {
+            live.record = record.clone();
+        }
         match record.phase {
-            Phase::Ended => {
-                lock(&self.0.live).remove(&record.id);
-                tell_end(record);
-            }
-            phase => {
-                if let Some(live) = lock(&self.0.live).get_mut(&record.id) {
-                    live.record = record.clone();
-                }
-                tracing::info!(
-                    sweep = record.id,
-                    container = record.container.name,
-                    policy = record.policy,
-                    mode = ?record.mode,
-                    removed = record.sweep.removed,
-                    "sweep: {phase:?}"
-                );
-            }
+            Phase::Ended => tell_end(record),
+            phase => tracing::info!(
+                sweep = record.id,
+                container = record.container.name,
+                policy = record.policy,
+                mode = ?record.mode,
+                removed = record.sweep.removed,
+                "sweep: {phase:?}"
+            ),
         }
     }
 
@@ -92,7 +88,8 @@ fn tell_end(record: &SweepRecord) {
         policy = record.policy,
         outcome = ?record.outcome,
         reason = record.reason,
-        message = record.message,
+        // Not "message": that is the line's own.
+        detail = record.message,
         removed = record.sweep.removed,
         removed_bytes = record.sweep.removed_bytes,
         kept = ?record.sweep.kept,

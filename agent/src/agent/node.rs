@@ -14,11 +14,14 @@ use crate::inventory::{Container, Target};
 use crate::kernel::Free;
 use crate::observe::Kind;
 use crate::operation::keep_breakers;
-use crate::policy::{Fired, SweepPolicy, validate};
-use crate::report::{HistoryError, SweepRecord};
+use crate::policy::{Fired, Mode, SweepPolicy, validate};
+use crate::report::{HistoryError, Phase, SweepRecord};
 
 /// A loop that has not turned for this long does not work: forty ticks at the default interval.
 const STUCK: Duration = Duration::from_secs(10);
+/// The first turn looks at every container: 4,096 of them take 2 s (0.3 ms each, `Inventory::rescan`), on a node in
+/// trouble many times that.
+const FIRST_TURN: Duration = Duration::from_mins(1);
 
 /// The control endpoint's view of the agent.
 pub(super) fn view(shared: &Arc<Shared>) -> Arc<dyn Node> {
@@ -109,13 +112,17 @@ impl Node for View {
             .find(&target)
             .map_err(|error| Refused::new(RefusedKind::NotFound, "TargetNotFound", error.to_string()))?;
         let mode = request.mode.unwrap_or(policy.spec.mode);
+        if mode == Mode::Observe {
+            let message = "mode Observe never scans; ask with mode DryRun or Enforce";
+            return Err(Refused::new(RefusedKind::Invalid, "ObserveOnly", message));
+        }
         let wish =
             Wish { container, policy, mode, fired: Fired::ByHand, top_directories: Vec::new(), attempt: 0 };
         self.runtime.block_on(admit::start(&self.shared, wish)).map_err(Refused::from)
     }
 
     fn cancel_sweep(&self, id: &str) -> Result<(), Refused> {
-        if let Some(live) = lock(&self.shared.live).get(id) {
+        if let Some(live) = lock(&self.shared.live).get(id).filter(|live| live.record.phase != Phase::Ended) {
             live.stop.cancel();
             return Ok(());
         }
@@ -155,6 +162,9 @@ impl Node for View {
     fn healthy(&self) -> Result<(), String> {
         match self.shared.since_turn() {
             Some(since) if since > STUCK => Err(format!("the loop has not turned for {} s", since.as_secs())),
+            None if self.shared.now() > FIRST_TURN => {
+                Err(format!("the first look at the node takes longer than {} s", FIRST_TURN.as_secs()))
+            }
             _ => Ok(()),
         }
     }
@@ -166,7 +176,7 @@ impl Node for View {
         if !lock(&self.shared.policies).read {
             return Err("policies have not been read".into());
         }
-        self.shared.stores.history.writable().map_err(|error| format!("history: {error}"))
+        lock(&self.shared.history).ready(self.shared.now())
     }
 
     fn metrics(&self) -> Result<String, Refused> {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::history_probe::LastAnswer;
 use crate::breaker::{self, Board, BoardSnapshot};
 use crate::config::{Config, GlobalBreaker};
 use crate::control::view::PolicyInForce;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// What the loop last saw of each container. Bounded by the inventory.
     pub(super) seen: Mutex<BTreeMap<CgroupId, Seen>>,
     pub(super) observed: Mutex<Observed>,
+    /// Whether a sweep could be put on record.
+    pub(super) history: Mutex<LastAnswer>,
     pub(super) ended: (mpsc::Sender<Ended>, Mutex<Option<mpsc::Receiver<Ended>>>),
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
@@ -172,6 +175,7 @@ impl Shared {
             policies: Mutex::default(),
             live: Mutex::default(),
             seen: Mutex::default(),
+            history: Mutex::default(),
             observed: Mutex::new(Observed {
                 tier: observer.tier(),
                 gaps: observer.gaps().to_vec(),

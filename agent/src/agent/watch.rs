@@ -6,7 +6,7 @@
 mod containers;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,9 @@ use super::admit::{self, Wish};
 use super::shared::{Ended, Policies, lock};
 use crate::control::view::PolicyInForce;
 use crate::inventory::{CgroupEvent, CgroupId};
-use crate::observe::{CgroupEvents, Observer};
+use crate::observe::{CgroupEvents, Counts, Observer};
 use crate::operation::unix_now;
 use crate::policy::{Choice, Fired, Mode, PolicyFolder, SweepPolicy, choose};
-use crate::report::Outcome;
 use crate::report::metrics::Store;
 use watched::Watched;
 
@@ -41,11 +40,13 @@ pub(super) struct Watch {
     events: Option<CgroupEvents>,
     ended: Option<mpsc::Receiver<Ended>>,
     folder: PolicyFolder,
+    /// As last read; bounded by the kernel's map.
+    last_counts: BTreeMap<CgroupId, Counts>,
     /// Bounded by the inventory's own limit.
     watched: BTreeMap<CgroupId, Watched>,
     next_rescan: Duration,
     next_policies: Duration,
-    next_figures: Duration,
+    last_figures: Option<Duration>,
     next_prune: Duration,
 }
 
@@ -60,10 +61,11 @@ impl Watch {
             events,
             ended,
             folder,
+            last_counts: BTreeMap::new(),
             watched: BTreeMap::new(),
             next_rescan: Duration::ZERO,
             next_policies: Duration::ZERO,
-            next_figures: Duration::ZERO,
+            last_figures: None,
             next_prune: Duration::ZERO,
         }
     }
@@ -78,7 +80,7 @@ impl Watch {
                 () = self.shared.shutdown.cancelled() => return,
                 _ = ticks.tick() => self.tick().await,
                 Some(event) = next_event(&mut events) => self.cgroup_event(&event),
-                Some(ended) = next_ended(&mut ended) => self.sweep_ended(ended),
+                Some(ended) = next_ended(&mut ended) => self.sweep_ended(&ended),
             }
         }
     }
@@ -95,9 +97,10 @@ impl Watch {
                 self.ask(wish, now).await;
             }
         }
-        if now >= self.next_figures {
-            self.next_figures = now + FIGURES;
-            self.figures();
+        let since_figures = self.last_figures.map_or(FIGURES, |last| now.saturating_sub(last));
+        if since_figures >= FIGURES {
+            self.last_figures = Some(now);
+            self.figures(since_figures);
         }
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
@@ -106,12 +109,15 @@ impl Watch {
         self.shared.turned();
     }
 
+    // In the background: a disk that hangs must not keep the loop from turning.
     fn prune(&self) {
-        let history = &self.shared.stores.history;
-        if let Err(error) = tokio::task::block_in_place(|| history.prune(unix_now())) {
-            self.shared.stores.metrics.write_failed(Store::History);
-            tracing::warn!(%error, "history not pruned");
-        }
+        let stores = Arc::clone(&self.shared.stores);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = stores.history.prune(unix_now()) {
+                stores.metrics.write_failed(Store::History);
+                tracing::warn!(%error, "history not pruned");
+            }
+        });
     }
 
     fn read_policies(&mut self) {
@@ -167,9 +173,11 @@ impl Watch {
     /// Wishes of this tick.
     fn decide(&mut self, now: Duration) -> Vec<Wish> {
         let wall = jiff::Zoned::now();
+        let sweeping: BTreeSet<u64> =
+            lock(&self.shared.live).values().map(|live| live.record.container.cgroup).collect();
         let mut wishes = Vec::new();
-        for watched in self.watched.values_mut() {
-            let Some(fired) = watched.tick(now, &wall) else { continue };
+        for (id, watched) in &mut self.watched {
+            let Some(fired) = watched.tick(now, &wall, sweeping.contains(&id.0)) else { continue };
             let Choice::One(policy) = &watched.choice else { continue };
             let attempt = if let Fired::Retry { attempt } = &fired { *attempt } else { 0 };
             wishes.push(Wish {
@@ -189,10 +197,11 @@ impl Watch {
 
     async fn ask(&mut self, wish: Wish, now: Duration) {
         let id = wish.container.cgroup;
-        self.tell_burst(&wish);
+        self.tell_wish(&wish);
         if wish.mode == Mode::Observe {
             return;
         }
+        let fired = wish.fired.clone();
         let answer = admit::start(&self.shared, wish).await;
         let Some(watched) = self.watched.get_mut(&id) else { return };
         match answer {
@@ -200,13 +209,15 @@ impl Watch {
                 watched.refusal = None;
                 watched.last_sweep = Some(sweep);
             }
-            Err(refusal) => watched.refused(refusal, now),
+            Err(refusal) => watched.refused(refusal, fired, now),
         }
     }
 
-    fn tell_burst(&self, wish: &Wish) {
+    fn tell_wish(&self, wish: &Wish) {
         let policy = &wish.policy.metadata.name;
-        self.shared.stores.metrics.burst(policy);
+        if matches!(wish.fired, Fired::Burst { .. } | Fired::Growth { .. }) {
+            self.shared.stores.metrics.burst(policy);
+        }
         tracing::info!(
             container = wish.container.short(),
             cgroup = wish.container.cgroup_path,
@@ -218,18 +229,10 @@ impl Watch {
         );
     }
 
-    fn sweep_ended(&mut self, ended: Ended) {
+    fn sweep_ended(&mut self, ended: &Ended) {
         let now = self.shared.now();
-        let Some(watched) = self.watched.get_mut(&ended.container) else { return };
-        let again = admit::worth_another_try(&ended.record)
-            .then(|| watched.retry_delay(ended.record.attempt))
-            .flatten();
-        match again {
-            Some(delay) => watched.retry_at(now + delay, ended.record.attempt + 1),
-            None => watched.rearm(now),
-        }
-        if ended.record.outcome == Some(Outcome::Refused) {
-            watched.refusal = ended.record.refusal;
+        if let Some(watched) = self.watched.get_mut(&ended.container) {
+            watched.sweep_ended(&ended.record, now);
         }
     }
 

@@ -65,10 +65,12 @@ impl Watch {
         else {
             return;
         };
+        let before = self.last_counts.remove(&id);
         match self.observer.read() {
+            // The observer shows an ended cgroup one last time: that may have been at the last tick.
             Ok(counts) => {
-                if let Some(last) = counts.get(&id) {
-                    watched.ended.add(last);
+                if let Some(last) = counts.get(&id).copied().or(before) {
+                    watched.ended.add(&last);
                 }
                 self.observer.forget(id);
             }
@@ -87,15 +89,16 @@ impl Watch {
             }
         };
         for watched in self.watched.values_mut() {
-            let mut total = watched.ended;
-            for cgroup in cgroups_of(&watched.container) {
-                if let Some(counts) = counts.get(&cgroup) {
-                    total.add(counts);
+            for cgroup in &watched.container.nested {
+                // Ended, and the event that says so is still on its way: its counts stay, once.
+                if let Some(last) = self.last_counts.get(cgroup).filter(|_| !counts.contains_key(cgroup)) {
+                    watched.ended.add(last);
                 }
             }
-            watched.counts = total;
+            watched.counts = watched.total(&counts);
             watched.free = free(watched);
         }
+        self.last_counts = counts;
         self.shared.stores.metrics.observe_read(started.elapsed());
         true
     }
@@ -109,7 +112,8 @@ impl Watch {
             .collect()
     }
 
-    pub(super) fn figures(&mut self) {
+    /// `span`: time since the last figures.
+    pub(super) fn figures(&mut self, span: Duration) {
         let metrics = &self.shared.stores.metrics;
         let mut seen = lock(&self.shared.seen);
         for (id, watched) in &self.watched {
@@ -121,7 +125,7 @@ impl Watch {
                 *id,
                 Seen {
                     counts: watched.counts,
-                    creates_per_second: made as f64 / super::FIGURES.as_secs_f64(),
+                    creates_per_second: made as f64 / span.as_secs_f64(),
                     policy: watched.policy_name(),
                     refusal: watched.refusal.clone(),
                     last_sweep: watched.last_sweep.clone(),

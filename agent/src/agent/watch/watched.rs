@@ -1,20 +1,26 @@
 //! What the loop remembers of one container: its counts, its policy, its triggers, what was last answered. Pure: time
 //! comes in as an argument, free space from the caller.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Zoned;
 
 use super::super::admit;
-use crate::inventory::Container;
+use crate::inventory::{CgroupId, Container};
 use crate::kernel::Free;
 use crate::observe::Counts;
 use crate::policy::{Choice, Fired, Refusal, SweepPolicy, Triggers};
+use crate::report::SweepRecord;
 
 /// After a no, the same wish is not repeated for this long: long enough to keep log and metrics calm, short against
 /// the cool-downs and windows that say no.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Levels from here on (entry limits, breakers, admission) say no for a time; those before it until somebody changes
+/// a configuration, a policy or a switch.
+const FIRST_PASSING_LEVEL: u8 = 5;
 
 pub(super) struct Watched {
     pub(super) container: Arc<Container>,
@@ -51,26 +57,39 @@ impl Watched {
         watched
     }
 
+    /// What all its cgroups have done, also those that have ended.
+    pub(super) fn total(&self, counts: &BTreeMap<CgroupId, Counts>) -> Counts {
+        let mut total = self.ended;
+        let cgroups = std::iter::once(&self.container.cgroup).chain(&self.container.nested);
+        cgroups.filter_map(|cgroup| counts.get(cgroup)).for_each(|counts| total.add(counts));
+        total
+    }
+
     /// Takes a choice of policy; triggers start anew only where the policy is another one.
     pub(super) fn choose(&mut self, choice: Choice, wall: &Zoned) {
-        if let (Choice::One(old), Choice::One(new)) = (&self.choice, &choice)
-            && old == new
-        {
+        let same = self.choice == choice;
+        // Equal, but after a reload another object: it is told apart by address (`policies_in_force`).
+        self.choice = choice;
+        if same {
             return;
         }
-        self.triggers = match &choice {
+        self.triggers = match &self.choice {
             Choice::One(policy) => triggers(policy, wall),
             _ => None,
         };
         (self.retry, self.waiting, self.quiet_until) = (None, None, Duration::ZERO);
-        self.choice = choice;
+        self.refusal = match &self.choice {
+            Choice::Conflict(_) => self.choice.policy().err().inspect(|refusal| self.tell(refusal)),
+            _ => None,
+        };
     }
 
-    /// What asks for a sweep at this tick, if anything does.
-    pub(super) fn tick(&mut self, now: Duration, wall: &Zoned) -> Option<Fired> {
+    /// What asks for a sweep at this tick, if anything does. `sweeping`: one of this container has not ended; what
+    /// fires meanwhile is no wish of its own.
+    pub(super) fn tick(&mut self, now: Duration, wall: &Zoned, sweeping: bool) -> Option<Fired> {
         let fired = self.triggers.as_mut()?.tick(now, wall, &self.counts, self.free);
         self.waiting = fired.or(self.waiting.take());
-        if now < self.quiet_until {
+        if sweeping || now < self.quiet_until {
             return None;
         }
         if let Some((at, attempt)) = self.retry {
@@ -83,38 +102,61 @@ impl Watched {
         self.waiting.take()
     }
 
-    /// Somebody said no: asked again after a while, if the condition still holds then.
-    pub(super) fn refused(&mut self, refusal: Refusal, now: Duration) {
+    /// Somebody said no: asked again after a while, if the condition still holds then. What has no condition that
+    /// could hold (a retry, a moment of the schedule) waits for a no that time changes, and is gone after any other.
+    pub(super) fn refused(&mut self, refusal: Refusal, fired: Fired, now: Duration) {
         if self.refusal.as_ref().is_none_or(|last| last.reason != refusal.reason) {
-            tracing::info!(
-                container = self.container.short(),
-                level = refusal.level,
-                reason = refusal.reason,
-                message = refusal.message,
-                "no sweep"
-            );
+            self.tell(&refusal);
         }
-        self.refusal = Some(refusal);
         self.quiet_until = now + ASK_AGAIN;
         self.rearm(now);
+        if refusal.level >= FIRST_PASSING_LEVEL {
+            match fired {
+                Fired::Retry { attempt } => self.retry = Some((self.quiet_until, attempt)),
+                Fired::Schedule { .. } => self.waiting = Some(fired),
+                _ => {}
+            }
+        }
+        self.refusal = Some(refusal);
     }
 
-    pub(super) fn rearm(&mut self, now: Duration) {
+    fn tell(&self, refusal: &Refusal) {
+        tracing::info!(
+            container = self.container.short(),
+            level = refusal.level,
+            reason = refusal.reason,
+            // Not "message": that is the line's own.
+            detail = refusal.message,
+            "no sweep"
+        );
+    }
+
+    /// A sweep of this container is over: it is tried again, or the triggers are.
+    pub(super) fn sweep_ended(&mut self, record: &SweepRecord, now: Duration) {
+        match self.retry_delay(record) {
+            Some(delay) => self.retry = Some((now + delay, record.attempt + 1)),
+            None => self.rearm(now),
+        }
+        self.refusal.clone_from(&record.refusal);
+    }
+
+    fn rearm(&mut self, now: Duration) {
         self.waiting = None;
         if let Some(triggers) = &mut self.triggers {
             triggers.rearm(now);
         }
     }
 
-    pub(super) fn retry_at(&mut self, at: Duration, attempt: u32) {
-        self.retry = Some((at, attempt));
-    }
-
-    pub(super) fn retry_delay(&self, attempt: u32) -> Option<Duration> {
-        match &self.choice {
-            Choice::One(policy) => admit::retry_delay(policy, attempt),
-            _ => None,
-        }
+    /// Only what this policy itself asked for, and as it would ask for it now: a person's dry run that failed must
+    /// not come back as a sweep that removes.
+    fn retry_delay(&self, record: &SweepRecord) -> Option<Duration> {
+        let Choice::One(policy) = &self.choice else { return None };
+        let own = record.fired != Fired::ByHand
+            && record.policy == policy.metadata.name
+            && record.mode == policy.spec.mode;
+        (own && admit::worth_another_try(record))
+            .then(|| admit::retry_delay(policy, record.attempt))
+            .flatten()
     }
 
     pub(super) fn policy_name(&self) -> Option<String> {
@@ -136,3 +178,6 @@ fn triggers(policy: &SweepPolicy, wall: &Zoned) -> Option<Triggers> {
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests;
