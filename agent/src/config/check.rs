@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use super::{Config, Lists};
+use crate::admission::Window;
 use crate::document::{Problem, Problems};
 use crate::policy::{NameGlob, Pattern};
 use crate::report::JournalLimits;
@@ -69,17 +70,8 @@ fn lists(field: &str, lists: &Lists, problems: &mut Problems) {
 }
 
 fn hours(text: &str) -> Result<(), &'static str> {
-    let window = text.split_once('-').filter(|(from, to)| from != to && is_time(from) && is_time(to));
-    window.map(|_| ()).ok_or("is not a window of the day; write it like 22:00-06:00")
-}
-
-fn is_time(text: &str) -> bool {
-    let number = |digits: &str, end: u32| {
-        digits.len() == 2
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && digits.parse().is_ok_and(|n: u32| n < end)
-    };
-    text.split_once(':').is_some_and(|(hour, minute)| number(hour, 24) && number(minute, 60))
+    let is_window = text.parse::<Window>().is_ok();
+    is_window.then_some(()).ok_or("is not a window of the day; write it like 22:00-06:00")
 }
 
 fn rates(config: &Config, problems: &mut Problems) {

@@ -46,8 +46,6 @@ pub enum RefusedKind {
     NotFound,
     /// The state of things, or a guard, forbids it: 409.
     Conflict,
-    /// Not now (too busy, shutting down): 503.
-    Unavailable,
     /// The agent itself failed: 500.
     Failed,
 }

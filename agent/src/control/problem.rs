@@ -43,7 +43,6 @@ impl From<Refused> for Problem {
             RefusedKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             RefusedKind::NotFound => StatusCode::NOT_FOUND,
             RefusedKind::Conflict => StatusCode::CONFLICT,
-            RefusedKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RefusedKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, &refused.reason, refused.message)

@@ -8,7 +8,8 @@ use crate::inventory::containers_without_cgroup;
 use crate::kernel::{Cgroups, Psi};
 use crate::scan::{LimitSupport, available_limits};
 
-pub(super) fn checks() -> Vec<Check> {
+/// `scan_cgroup`: where scans would run.
+pub(super) fn checks(scan_cgroup: &str) -> Vec<Check> {
     let cgroups = match Cgroups::find() {
         Ok(cgroups) => cgroups,
         Err(error) => {
@@ -18,7 +19,7 @@ pub(super) fn checks() -> Vec<Check> {
     };
     let mut checks =
         vec![mount(&cgroups), per_container(&cgroups), pressure(&cgroups), controllers(&cgroups)];
-    checks.extend(available_limits().into_iter().map(limit));
+    checks.extend(available_limits(scan_cgroup).into_iter().map(limit));
     checks
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::document::FileError;
+use crate::scan::DEFAULT_PARENT;
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,7 +89,7 @@ impl Check {
 /// Looks at everything. The configuration as far as it could be read.
 pub fn examine(config: Result<&Config, &FileError>) -> Vec<Check> {
     let mut checks = kernel::checks();
-    checks.extend(cgroups::checks());
+    checks.extend(cgroups::checks(config.map_or(DEFAULT_PARENT, |config| &config.scan_cgroup)));
     checks.extend(privileges::checks());
     checks.extend(node::checks(config));
     checks

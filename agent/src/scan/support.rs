@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::ScanRoot;
 use super::cgroup::{CgroupError, ScanCgroup};
-use super::start::DEFAULT_PARENT;
 use crate::inventory::VolumeKind;
 use crate::kernel::Cgroups;
 use crate::policy::ScanSettings;
@@ -33,9 +32,9 @@ const FILES: [(&str, &str, &str); 4] = [
 ];
 
 /// Tries every limit, with the defaults of a policy and the disk that holds `/var/lib` (where runtimes keep writable
-/// layers), in a cgroup that is removed again. Blocks.
-pub fn available_limits() -> Vec<LimitSupport> {
-    match trial() {
+/// layers), in a cgroup below `parent` that is removed again. Blocks.
+pub fn available_limits(parent: &str) -> Vec<LimitSupport> {
+    match trial(parent) {
         Ok(cgroup) => {
             let found = FILES.iter().map(|&(limit, v2, v1)| support(&cgroup, limit, v2, v1)).collect();
             if let Err(error) = cgroup.remove() {
@@ -55,7 +54,7 @@ pub fn available_limits() -> Vec<LimitSupport> {
     }
 }
 
-fn trial() -> Result<ScanCgroup, CgroupError> {
+fn trial(parent: &str) -> Result<ScanCgroup, CgroupError> {
     let root = ScanRoot {
         kind: VolumeKind::WritableLayer,
         host: PathBuf::from("/var/lib"),
@@ -63,7 +62,7 @@ fn trial() -> Result<ScanCgroup, CgroupError> {
         lower: Vec::new(),
         mounts: Vec::new(),
     };
-    ScanCgroup::make(DEFAULT_PARENT, &Cgroups::find()?, &ScanSettings::default(), &[root])
+    ScanCgroup::make(parent, &Cgroups::find()?, &ScanSettings::default(), &[root])
 }
 
 fn support(cgroup: &ScanCgroup, limit: &'static str, v2: &str, v1: &str) -> LimitSupport {

@@ -19,10 +19,8 @@ use super::identity::{Seen, file_type, look, look_at, same_file};
 use super::lease::{Asked, Lease};
 use super::open_files::InUse;
 use super::view::Parent;
+use crate::policy::junk::MINIMUM_AGE;
 use crate::scan::{Identity, Kept};
-
-/// Built in, below every policy: a file changed (mtime or ctime) within this time stays. POLICY level 0.
-pub(super) const MINIMUM_AGE: Duration = Duration::from_secs(10);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

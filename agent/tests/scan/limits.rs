@@ -132,7 +132,7 @@ async fn a_missing_limit_refuses_the_scan_unless_the_policy_allows_it() {
 
 #[test]
 fn doctor_sees_every_limit_of_this_host() {
-    let found = scan::available_limits();
+    let found = scan::available_limits(scan::DEFAULT_PARENT);
     assert_eq!(
         found.iter().map(|support| support.limit).collect::<Vec<_>>(),
         ["cpu", "io", "memory", "pids"]

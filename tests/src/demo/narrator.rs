@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use podsweep::policy::Fired;
-use podsweep::report::{Phase, SweepRecord};
+use podsweep::report::{Health, Outcome, Phase, SweepRecord};
 
 use super::result::{Figures, Percentiles};
 
@@ -65,14 +65,11 @@ impl Narrator {
 
     /// How it ended.
     pub(super) fn verdict(&self, record: &SweepRecord) {
-        let word = |word: &Option<String>| word.clone().unwrap_or_default();
-        self.say(&format!(
-            "verdict: {:?} ({}), container {:?} {}",
-            record.outcome,
-            word(&record.reason),
-            record.health,
-            word(&record.health_reason)
-        ));
+        let outcome = record.outcome.map_or("none", Outcome::as_str);
+        let health = record.health.map_or("not watched", Health::as_str);
+        let why = |word: &Option<String>| word.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
+        let (because, sign) = (why(&record.reason), why(&record.health_reason));
+        self.say(&format!("verdict: sweep {outcome}{because}, container {health}{sign}"));
         for note in &record.notes {
             self.say(&format!("note: {note}"));
         }

@@ -26,9 +26,11 @@ const TOUCH_EVERY: Duration = Duration::from_secs(1);
 pub fn storm(plan: Plan) -> io::Result<()> {
     Said::StormBegan { at: now() }.tell()?;
     let mut storm = Storm::new(plan);
-    storm.make_bulk()?;
+    storm.make_directories()?;
+    // First, so that the bulk's own time makes them old: age must not be what keeps them.
     storm.make_odd()?;
     write_to_image_files()?;
+    storm.make_bulk()?;
     Said::BulkMade { at: now(), held: storm.held.clone(), touched: storm.touched.clone() }.tell()?;
     storm.trickle()?;
     Said::StormEnded { at: now(), created: storm.created }.tell()?;
@@ -68,10 +70,14 @@ impl Storm {
         }
     }
 
-    fn make_bulk(&mut self) -> io::Result<()> {
+    fn make_directories(&mut self) -> io::Result<()> {
         for directory in Plan::directories() {
             self.make_directory(&directory)?;
         }
+        Ok(())
+    }
+
+    fn make_bulk(&mut self) -> io::Result<()> {
         for number in 0..self.plan.bulk {
             let mut file = self.make_file(&Plan::bulk_path(number))?;
             if number % WITH_CONTENT_EVERY == 0 {
