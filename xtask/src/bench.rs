@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::command::{root, step};
+use crate::command::{built, step};
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -32,7 +32,7 @@ pub(crate) fn run(what: What) -> Result<()> {
 fn scan() -> Result<()> {
     let tree = Tree::make()?;
     let folder = tree.path.to_string_lossy().into_owned();
-    let podsweep = root().join("target/release/podsweep");
+    let podsweep = built("release", "podsweep")?;
     let mut find = Command::new("find");
     find.args([&folder, "-type", "f", "-printf", "%s %T@ %C@ %p\\n"]);
     let mut walk = Command::new(podsweep);
