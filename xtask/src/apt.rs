@@ -1,11 +1,15 @@
 //! Debian packages: installed only where the program they hold is missing.
 
+use std::io::stderr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::command::{output, run, step, which};
+use crate::command::{output, program, run, step, which};
+
+/// How long apt-get waits for another that holds dpkg's lock.
+const LOCK_SECONDS: u32 = 120;
 
 /// Installs `packages` in one go. With none, does nothing and needs neither root nor a network.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
@@ -14,7 +18,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     let list = packages.join(" ");
     if which("apt-get").is_none() {
-        bail!("missing, and this is no Debian: install what its packages {list} hold, then run this again");
+        bail!(
+            "missing: what Debian's packages {list} hold. This is no Debian: install that by hand, then again"
+        );
     }
     if !is_root() {
         bail!("missing: {list}. As root: apt-get install --no-install-recommends {list}");
@@ -40,9 +46,11 @@ fn is_there(program: &str) -> bool {
 
 /// apt-get that asks nothing, with its chatter on stderr: stdout may belong to the demo's JSON.
 fn apt_get() -> Command {
-    let mut shell = Command::new("sh");
-    shell.env("DEBIAN_FRONTEND", "noninteractive").args(["-c", "exec apt-get \"$@\" >&2", "apt-get"]);
-    shell
+    let mut apt_get = program("apt-get");
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive").stdout(stderr());
+    // A machine's own unattended upgrade holds dpkg's lock soon after it has started.
+    apt_get.args(["-o", &format!("DPkg::Lock::Timeout={LOCK_SECONDS}")]);
+    apt_get
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, output, run, step, which};
+use crate::command::{cargo, output, quick_to_build, run, step, which};
 
 /// What the kernel side is compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -22,6 +22,30 @@ const LINKER_VERSION: &str = "0.13.0";
 const LINKER_LLVM: [&str; 3] = ["21", "22", "23"];
 /// Debian's rustc, and its core library for the target.
 const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+
+/// A ready object: nothing is compiled.
+const OBJECT: &str = "PODSWEEP_EBPF_OBJECT";
+/// A rustc with a prebuilt core for the target.
+const RUSTC: &str = "PODSWEEP_EBPF_RUSTC";
+/// A ready bpf-linker.
+const LINKER: &str = "BPF_LINKER";
+
+/// What somebody named must be there: the build uses nothing else in its place, nor does the set-up.
+pub(crate) fn check_named() -> Result<()> {
+    for variable in [OBJECT, LINKER] {
+        let named = std::env::var_os(variable).map(PathBuf::from);
+        if let Some(path) = named.filter(|path| !path.is_file()) {
+            bail!("{variable}={}: no such file; name one that is there, or unset {variable}", path.display());
+        }
+    }
+    match std::env::var_os(RUSTC).map(PathBuf::from) {
+        Some(rustc) if !has_core(&rustc) => bail!(
+            "{RUSTC}={}: no rustc with a core library for {TARGET}; name one that has it, or unset {RUSTC}",
+            rustc.display()
+        ),
+        _ => Ok(()),
+    }
+}
 
 /// Debian packages still needed. None where an object, a compiler or a nightly is there.
 pub(crate) fn missing_packages() -> Vec<&'static str> {
@@ -38,27 +62,28 @@ pub(crate) fn install_linker() -> Result<()> {
     let (major, library) = llvm(&compiler)?;
     let prefix = llvm_prefix(&library)?;
     step(&format!("cargo install bpf-linker {LINKER_VERSION} (once, under a minute)"));
-    run(cargo()
+    let mut install = cargo();
+    install
         .args(["install", "bpf-linker", "--quiet", "--locked", "--version", LINKER_VERSION])
+        // One is there that does not start any more, or `has_linker` would have found it.
+        .arg("--force")
         .args(["--no-default-features", "--features", &format!("llvm-{major}"), "--root"])
         .arg(linker_folder())
-        .env("LLVM_PREFIX", prefix)
-        // The linker runs for a second a build: its own build time matters more than its speed.
-        .envs(
-            [("LTO", "off"), ("DEBUG", "0"), ("CODEGEN_UNITS", "16")]
-                .map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value)),
-        ))
+        .env("LLVM_PREFIX", prefix);
+    run(quick_to_build(&mut install))
 }
 
 fn has_ready_object() -> bool {
-    std::env::var_os("PODSWEEP_EBPF_OBJECT").is_some_and(|object| Path::new(&object).is_file())
+    std::env::var_os(OBJECT).is_some()
 }
 
 fn has_linker() -> bool {
-    let named = std::env::var_os("BPF_LINKER").map(PathBuf::from);
-    named.is_some_and(|linker| linker.is_file())
-        || which("bpf-linker").is_some()
-        || linker_folder().join("bin/bpf-linker").is_file()
+    std::env::var_os(LINKER).is_some() || which("bpf-linker").is_some() || cached_linker_starts()
+}
+
+/// It does not where an upgrade has taken its libLLVM away.
+fn cached_linker_starts() -> bool {
+    output(Command::new(linker_folder().join("bin/bpf-linker")).arg("--version")).is_some()
 }
 
 fn cache() -> PathBuf {
@@ -75,10 +100,10 @@ fn compiler() -> Option<PathBuf> {
     prebuilt().or_else(nightly)
 }
 
-/// The first rustc that comes with a core library for the target.
+/// The rustc that comes with a core library for the target: the one that is named, else Debian's.
 pub(crate) fn prebuilt() -> Option<PathBuf> {
-    let named = std::env::var_os("PODSWEEP_EBPF_RUSTC").map(PathBuf::from);
-    named.into_iter().chain([PathBuf::from("/usr/bin/rustc")]).find(|rustc| has_core(rustc))
+    let rustc = std::env::var_os(RUSTC).map_or_else(|| "/usr/bin/rustc".into(), PathBuf::from);
+    has_core(&rustc).then_some(rustc)
 }
 
 fn has_core(rustc: &Path) -> bool {

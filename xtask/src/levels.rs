@@ -6,7 +6,8 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::apt::is_root;
-use crate::command::{step, which};
+use crate::command::step;
+use crate::setup::Need;
 
 /// Where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,12 +58,17 @@ impl Level {
         }
     }
 
+    /// Whether it starts containers or makes filesystems.
+    fn needs_containers(self) -> bool {
+        matches!(self, Self::Kernel | Self::Node)
+    }
+
     /// Why it cannot run here, if it cannot.
     fn obstacle(self) -> Option<String> {
         match self {
             Self::Unit => None,
             Self::Kernel => needs_root(),
-            Self::Node => needs_root().or_else(needs_containers),
+            Self::Node => needs_root().or_else(no_cgroup2),
             Self::Vm | Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
         }
     }
@@ -72,10 +78,7 @@ fn needs_root() -> Option<String> {
     (!is_root()).then(|| "needs root (loads eBPF programs, makes cgroups and mounts)".into())
 }
 
-fn needs_containers() -> Option<String> {
-    if which("runc").is_none() {
-        return Some("no runc: apt-get install runc".into());
-    }
+fn no_cgroup2() -> Option<String> {
     let unified = ["/sys/fs/cgroup/unified/cgroup.procs", "/sys/fs/cgroup/cgroup.procs"];
     let has_cgroup2 = unified.iter().any(|file| Path::new(file).exists());
     (!has_cgroup2).then(|| "no cgroup2 is mounted below /sys/fs/cgroup".into())
@@ -96,6 +99,12 @@ pub(crate) fn sort(only: &[Level]) -> (Vec<Level>, Vec<Obstacle>) {
         }
     }
     (can, cannot)
+}
+
+/// What the levels need besides a build.
+pub(crate) fn needs(levels: &[Level]) -> Vec<Need> {
+    let containers = levels.iter().any(|level| level.needs_containers());
+    if containers { vec![Need::TestRunner, Need::Containers] } else { vec![Need::TestRunner] }
 }
 
 /// One line for each level that cannot run.
@@ -119,6 +128,12 @@ mod tests {
         let (can, cannot) = sort(&[Level::Unit, Level::Vm]);
         assert_eq!(can, [Level::Unit]);
         assert_eq!(cannot, [(Level::Vm, "no such tests yet".to_owned())]);
+    }
+
+    #[test]
+    fn unit_tests_ask_for_no_container_runtime() {
+        assert_eq!(needs(&[Level::Unit]), [Need::TestRunner]);
+        assert_eq!(needs(&[Level::Unit, Level::Node]), [Need::TestRunner, Need::Containers]);
     }
 
     #[test]

@@ -11,13 +11,15 @@ mod lint;
 mod references;
 mod setup;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use command::{cargo, root, run, step};
+use apt::is_root;
+use command::{built, cargo, program, root, run, step};
 use levels::Level;
+use setup::Need;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -114,14 +116,14 @@ fn main() -> ExitCode {
 
 fn dispatch(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::run(),
-        Task::Build { release } => setup::run().and_then(|()| build(release)),
+        Task::Setup => setup::run(&[Need::TestRunner, Need::Containers]),
+        Task::Build { release } => setup::run(&[]).and_then(|()| build(release)),
         Task::Demo { output } => demo(output),
         Task::Test { level, nextest } => test(&level, &nextest),
-        Task::Lint => setup::run().and_then(|()| lint::run()),
+        Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
-        Task::Gen { check } => setup::run().and_then(|()| references::run(check)),
-        Task::Bench { what, output } => setup::run().and_then(|()| bench::run(what, output)),
+        Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
+        Task::Bench { what, output } => setup::run(&[]).and_then(|()| bench::run(what, output)),
     }
 }
 
@@ -136,10 +138,13 @@ fn build(release: bool) -> Result<()> {
 }
 
 fn demo(output: Output) -> Result<()> {
-    setup::run()?;
+    if !is_root() {
+        bail!("the demo needs root: it starts a container, loads eBPF programs, makes cgroups and mounts");
+    }
+    setup::run(&[Need::Containers])?;
     build(false)?;
     step("demo");
-    let mut demo = Command::new(root().join("target/debug/demo"));
+    let mut demo = program(built("debug", "demo")?);
     if output == Output::Json {
         demo.args(["-o", "json"]);
     }
@@ -151,17 +156,16 @@ fn demo(output: Output) -> Result<()> {
 }
 
 fn test(only: &[Level], nextest: &[String]) -> Result<()> {
-    setup::run()?;
     let (can, cannot) = levels::sort(only);
+    levels::say(&cannot);
     if can.is_empty() {
-        levels::say(&cannot);
-        bail!("none of the levels asked for can run here");
+        bail!("none of the levels asked for can run here; why is said above");
     }
+    setup::run(&levels::needs(&can))?;
     build(false)?;
     for level in &can {
         step(&format!("{level}: {}", level.about()));
     }
-    levels::say(&cannot);
     run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(&can)]).args(nextest))
 }
 

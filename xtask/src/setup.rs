@@ -3,26 +3,46 @@
 
 use anyhow::{Result, bail};
 
-use crate::command::{cargo, output, run as run_command, step};
+use crate::command::{cargo, output, quick_to_build, run as run_command, step};
 use crate::{apt, ebpf_toolchain};
 
-/// Programs that the tests and the demo run, each with the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 5] = [
+/// What a command needs besides a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The programs that kernel tests, node tests and the demo run.
+    Containers,
+    /// cargo-nextest.
+    TestRunner,
+}
+
+/// What compiles, and the Debian package that holds it.
+const BUILD: [(&str, &str); 2] = [
     ("cc", "gcc"),                         // links, and compiles the embedded SQLite
     ("/usr/include/stdio.h", "libc6-dev"), // the same
-    ("runc", "runc"),                      // starts the containers of node tests and demo
-    ("busybox", "busybox-static"),         // their root filesystem
-    ("mkfs.ext4", "e2fsprogs"),            // loop-mounted filesystems of the kernel tests
 ];
 
-/// Installs what is missing.
-pub(crate) fn run() -> Result<()> {
+/// What [`Need::Containers`] stands for.
+const CONTAINERS: [(&str, &str); 3] = [
+    ("runc", "runc"),                   // starts the containers of node tests and demo
+    ("/bin/busybox", "busybox-static"), // their root filesystem
+    ("mkfs.ext4", "e2fsprogs"),         // loop-mounted filesystems of the kernel tests
+];
+
+/// Pinned: the newest may ask for a newer Rust than this workspace does. Any version that is there already will do.
+const NEXTEST_VERSION: &str = "0.9.151";
+
+/// Installs what is missing for a build and for `needs`.
+pub(crate) fn run(needs: &[Need]) -> Result<()> {
     check_architecture()?;
-    let mut packages = apt::missing(&PROGRAMS);
+    ebpf_toolchain::check_named()?;
+    let mut packages = apt::missing(&BUILD);
+    if needs.contains(&Need::Containers) {
+        packages.extend(apt::missing(&CONTAINERS));
+    }
     packages.extend(ebpf_toolchain::missing_packages());
     apt::install(&packages)?;
     ebpf_toolchain::install_linker()?;
-    install_nextest()
+    if needs.contains(&Need::TestRunner) { install_nextest() } else { Ok(()) }
 }
 
 /// The kernel side knows the system call numbers of these only.
@@ -37,6 +57,11 @@ fn install_nextest() -> Result<()> {
     if output(cargo().args(["nextest", "--version"])).is_some() {
         return Ok(());
     }
-    step("cargo install cargo-nextest (once, some minutes)");
-    run_command(cargo().args(["install", "--quiet", "--locked", "cargo-nextest"]))
+    step(&format!("cargo install cargo-nextest {NEXTEST_VERSION} (once, some minutes)"));
+    let mut install = cargo();
+    install.args(["install", "--quiet", "--locked", "cargo-nextest", "--version", NEXTEST_VERSION]);
+    // Without its updater, which brings a TLS library in C.
+    install.arg("--no-default-features");
+    // It only starts other programs.
+    run_command(quick_to_build(&mut install).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"))
 }
