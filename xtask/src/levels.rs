@@ -66,7 +66,7 @@ impl Level {
     /// Why it cannot run here, if it cannot.
     fn obstacle(self) -> Option<String> {
         match self {
-            Self::Unit => None,
+            Self::Unit => needs_root(),
             Self::Kernel => needs_root(),
             Self::Node => needs_root().or_else(no_cgroup2),
             Self::Vm | Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
@@ -75,7 +75,7 @@ impl Level {
 }
 
 fn needs_root() -> Option<String> {
-    (!is_root()).then(|| "needs root (loads eBPF programs, makes cgroups and mounts)".into())
+    (!is_root()).then(|| "needs root (its tests load eBPF programs, make cgroups and mounts)".into())
 }
 
 fn no_cgroup2() -> Option<String> {
