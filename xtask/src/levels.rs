@@ -66,8 +66,7 @@ impl Level {
     /// Why it cannot run here, if it cannot.
     fn obstacle(self) -> Option<String> {
         match self {
-            Self::Unit => needs_root(),
-            Self::Kernel => needs_root(),
+            Self::Unit | Self::Kernel => needs_root(),
             Self::Node => needs_root().or_else(no_cgroup2),
             Self::Vm | Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
         }
