@@ -13,6 +13,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Permit;
 use crate::agent::{scan_place, stores};
 use crate::config::Config;
 use crate::explain::explain_file;
@@ -123,13 +124,16 @@ pub async fn sweep(
     };
     // Whoever ends this command does not wait for the observation.
     let stop = Stop { sweeping: stop.clone(), watching: stop.clone() };
-    match entered {
-        Ok(Some(Entry { permit, pass })) => {
-            Ok(operation::run(operation, &stores, follow, Some(pass), permit.deadline(), &stop).await)
-        }
-        Ok(None) => {
-            let deadline = directory_deadline(&operation.policy);
-            Ok(operation::run(operation, &stores, follow, None, deadline, &stop).await)
+    // The permit is held to the end of the sweep.
+    let begun = entered.and_then(|entry| {
+        let (permit, pass) = entry.map(|Entry { permit, pass }| (permit, pass)).unzip();
+        operation::begin(&operation, &stores, pass).map(|begun| (permit, begun))
+    });
+    match begun {
+        Ok((permit, begun)) => {
+            let deadline =
+                permit.as_ref().map_or_else(|| directory_deadline(&operation.policy), Permit::deadline);
+            Ok(operation::run(operation, begun, &stores, follow, deadline, &stop).await)
         }
         Err(refusal) => Ok(refused(&operation, refusal)),
     }

@@ -145,25 +145,38 @@ pub struct Stop {
     pub watching: CancellationToken,
 }
 
-/// Runs one operation to its end. `deadline` is that of the caller's permit, `pass` what the breakers gave (none for a
-/// plain directory). Needs a runtime with several threads.
+/// A sweep on record, with what the breakers want back when it is over.
+#[must_use = "on record as running: run it"]
+pub struct Begun {
+    record: SweepRecord,
+    pass: Option<Pass>,
+}
+
+/// Puts a sweep on record, before anybody is told that there is one. `pass`: what the breakers gave (none for a plain
+/// directory). Needs a runtime with several threads, as [`run`] does.
+pub fn begin(operation: &Operation, stores: &Stores, pass: Option<Pass>) -> Result<Begun, Refusal> {
+    let mut record = operation.record(Timestamp::now());
+    record.phase = Phase::Sweeping;
+    match tokio::task::block_in_place(|| stores.history.begin(&record)) {
+        Ok(()) => Ok(Begun { record, pass }),
+        Err(error) => {
+            stores.metrics.write_failed(Store::History);
+            withdraw(stores, pass);
+            Err(history_unavailable(&error.to_string()))
+        }
+    }
+}
+
+/// Runs one operation to its end. `deadline` is that of the caller's permit.
 pub async fn run(
     operation: Operation,
+    begun: Begun,
     stores: &Stores,
     follow: &dyn Follow,
-    pass: Option<Pass>,
     deadline: Instant,
     stop: &Stop,
 ) -> SweepRecord {
-    let mut record = operation.record(Timestamp::now());
-    record.phase = Phase::Sweeping;
-    if let Err(error) = tokio::task::block_in_place(|| stores.history.begin(&record)) {
-        stores.metrics.write_failed(Store::History);
-        withdraw(stores, pass);
-        refuse(&mut record, history_unavailable(&error.to_string()));
-        follow.phase(&record);
-        return record;
-    }
+    let Begun { mut record, pass } = begun;
     follow.phase(&record);
     let before = operation.container.as_deref().map(|found| vitals(found, stores));
     let metrics = Some(&*stores.metrics);

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::follow::Follower;
 use super::shared::{Ended, Live, lock};
+use crate::admission::Permit;
 use crate::gate::Entry;
 use crate::inventory::Container;
-use crate::operation::{self, Operation, Stop};
+use crate::operation::{self, Begun, Operation, Stop};
 use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
 use crate::report::{Outcome, SweepRecord};
 use crate::sweep;
@@ -35,13 +36,13 @@ pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Re
     let id = ulid::Ulid::new().to_string();
     let stop = Stop { sweeping: shared.shutdown.child_token(), watching: shared.shutdown.clone() };
     let place = reserve(shared, &id, &wish, &stop.sweeping).map_err(|refusal| counted(shared, refusal))?;
-    match shared.gate.enter(&wish.container, &wish.policy).await {
-        Ok(entry) => {
-            shared.tasks.spawn(run(place, operation(shared, &id, wish), entry, stop));
-            Ok(id)
-        }
-        Err(refusal) => Err(counted(shared, refusal)),
-    }
+    let entered = shared.gate.enter(&wish.container, &wish.policy).await;
+    let Entry { permit, pass } = entered.map_err(|refusal| counted(shared, refusal))?;
+    let operation = operation(shared, &id, wish);
+    let begun = operation::begin(&operation, &shared.stores, Some(pass));
+    let begun = begun.map_err(|refusal| counted(shared, refusal))?;
+    shared.tasks.spawn(run(place, operation, begun, permit, stop));
+    Ok(id)
 }
 
 /// A sweep's place among the live ones. Given back when dropped, also where the sweep's task panics: else its
@@ -57,14 +58,13 @@ impl Drop for Place {
     }
 }
 
-async fn run(place: Place, operation: Operation, entry: Entry, stop: Stop) {
+async fn run(place: Place, operation: Operation, begun: Begun, permit: Permit, stop: Stop) {
     let shared = Arc::clone(&place.shared);
     let cgroup = operation.container.as_ref().map(|container| container.cgroup);
     let retries = operation.policy.spec.sweep.retries;
     let follower = Follower(Arc::clone(&shared));
-    let Entry { permit, pass } = entry;
     let deadline = permit.deadline();
-    let mut record = operation::run(operation, &shared.stores, &follower, Some(pass), deadline, &stop).await;
+    let mut record = operation::run(operation, begun, &shared.stores, &follower, deadline, &stop).await;
     if worth_another_try(&record) && record.attempt >= retries.limit {
         give_up(&shared, &mut record);
     }

@@ -51,9 +51,12 @@ impl Follow for Phases {
 }
 
 async fn run_one(stores: &Stores, id: &str, phases: &Phases) -> SweepRecord {
-    let pass = Some(probe(stores));
+    let operation = operation(id);
+    let begun = begin(&operation, stores, Some(probe(stores))).map_err(|refusal| refusal.message).unwrap();
+    let kept = stores.history.get(id).unwrap().unwrap();
+    assert_eq!((kept.phase, kept.ended_at), (Phase::Sweeping, None), "on record before it runs");
     let stop = Stop { sweeping: CancellationToken::new(), watching: CancellationToken::new() };
-    run(operation(id), stores, phases, pass, Instant::now(), &stop).await
+    run(operation, begun, stores, phases, Instant::now(), &stop).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,11 +64,8 @@ async fn what_cannot_be_put_on_record_does_not_begin_and_gives_its_probe_back() 
     let (stores, _state) = node();
     // One id twice is a constraint of the database: a write that fails for real.
     stores.history.begin(&operation("1").record(Timestamp::now())).unwrap();
-    let phases = Phases::default();
-    let record = run_one(&stores, "1", &phases).await;
-    assert_eq!(record.outcome, Some(Outcome::Refused));
-    assert_eq!(record.refusal.map(|refusal| refusal.reason).as_deref(), Some("HistoryUnavailable"));
-    assert_eq!(*phases.0.lock().unwrap(), [Phase::Ended], "it never swept");
+    let refused = begin(&operation("1"), &stores, Some(probe(&stores))).err();
+    assert_eq!(refused.map(|refusal| refusal.reason).as_deref(), Some("HistoryUnavailable"));
     assert_eq!(board(&stores).would_allow(WORKLOAD, unix_now()), Ok(()));
     let metrics = stores.metrics.render().unwrap();
     assert!(metrics.contains(r#"podsweep_history_writes_failed_total{store="history"} 1"#), "{metrics}");
