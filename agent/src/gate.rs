@@ -16,6 +16,7 @@ use crate::control::view::Paused;
 use crate::inventory::{CgroupId, Container};
 use crate::operation::{Stores, keep_breakers, unix_now};
 use crate::policy::{EntryLimits, NodeGuard, Refusal, SweepPolicy, select};
+use crate::sweep::plan_roots;
 use crate::report::{HistoryError, Outcome};
 
 /// History rows looked at for cool-downs, all that history lists at once. The default six sweeps a minute fill it in
@@ -30,7 +31,7 @@ pub struct Entry {
     pub pass: Pass,
 }
 
-/// Levels 1 to 7. Level 0 is the scanner's and the sweeper's: it needs the file at hand.
+/// Levels 1 to 7, and of level 0 whether there is anything to sweep. The rest of level 0 is the scanner's and the sweeper's: it needs the file at hand.
 pub struct Gate {
     stores: Arc<Stores>,
     guard: NodeGuard,
@@ -77,9 +78,10 @@ impl Gate {
         })
     }
 
-    /// Levels 1 to 6: what can be said without asking for a slot. Changes nothing.
+    /// Levels 0 to 6: what can be said without asking for a slot. Changes nothing.
     pub fn refusal(&self, container: &Container, policy: &SweepPolicy) -> Option<Refusal> {
-        self.closed()
+        nothing_to_sweep(container, policy)
+            .or_else(|| self.closed())
             .or_else(|| self.guard.allows(container).err())
             .or_else(|| not_selected(container, policy))
             .or_else(|| self.limits().allow(container.cgroup, self.clock.now()).err())
@@ -169,6 +171,18 @@ fn kept_pause(stores: &Stores) -> anyhow::Result<Option<Paused>> {
 
 fn windows(config: &Config) -> anyhow::Result<Vec<Window>> {
     config.allowed_hours.iter().map(|hours| Ok(hours.parse()?)).collect()
+}
+
+fn nothing_to_sweep(container: &Container, policy: &SweepPolicy) -> Option<Refusal> {
+    plan_roots(container, &policy.spec.junk).is_empty().then(|| Refusal {
+        level: 0,
+        reason: "NothingToSweep".into(),
+        message: format!(
+            "{} has no storage in which policy {} may look: no overlayfs layer, and none of the volumes its rules name",
+            container.short(),
+            policy.metadata.name
+        ),
+    })
 }
 
 fn not_selected(container: &Container, policy: &SweepPolicy) -> Option<Refusal> {

@@ -1,9 +1,8 @@
 //! What an agent that was killed left behind: processes, cgroups, sweeps on record as running.
 
-use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::operation::Stores;
+use crate::operation::{self, Stores};
 use crate::report::{Outcome, Phase};
 use crate::scan;
 
@@ -35,7 +34,8 @@ pub(super) fn abandon_unfinished(stores: &Stores) -> anyhow::Result<()> {
         record.reason = Some("AgentEnded".into());
         record.message =
             Some(format!("the agent ended while this sweep was {phase:?}; the journal has what it removed"));
-        stores.history.update(&record).context("marking a sweep as abandoned")?;
+        // A disk that is too full even for this must not keep the agent from starting: the next start says it again.
+        operation::keep(stores, &record);
         stores.metrics.sweep_ended(&record);
         tracing::warn!(
             sweep = record.id,

@@ -1,6 +1,8 @@
 //! SIGINT and SIGTERM while a scan or sweep of this process runs: the first asks it to end after its batch, the
 //! second ends the process as usual.
 
+use std::io::Write;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,8 @@ pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
         let mut next = async || tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
         next().await;
         first.cancel();
-        eprintln!("podsweep: stopping after this batch; once more to stop at once");
+        // A terminal that is gone must not keep the sweep from ending.
+        let _ = writeln!(std::io::stderr(), "podsweep: stopping after this batch; once more to stop at once");
         // 128 plus the signal's number, as shells report it.
         let code = next().await;
         std::process::exit(code);

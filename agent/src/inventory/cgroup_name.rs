@@ -113,8 +113,8 @@ fn pod_uid(component: &str) -> Option<String> {
     (digits == 32 && (dashes == 0 || dashes == 4) && digits + dashes == uid.len()).then_some(uid)
 }
 
-/// 64 lower-case hex digits: an id, or the name of an anonymous volume.
-pub(super) fn is_hex_id(text: &str) -> bool {
+/// 64 lower-case hex digits.
+fn is_hex_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

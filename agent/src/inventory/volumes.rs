@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::cgroup_name::is_hex_id;
 use super::mounts::{self, Mount};
 use super::root::Directory;
 use super::{Runtime, Volume, VolumeKind};
@@ -107,7 +106,7 @@ fn kind(host_path: &Path, owner: Owner<'_>) -> Option<VolumeKind> {
     if host_path.components().any(|component| component == Component::ParentDir) {
         return None;
     }
-    if is_empty_dir_of(host_path, owner.pod_uid) || is_anonymous_volume(host_path, owner.runtime) {
+    if is_empty_dir_of(host_path, owner.pod_uid) {
         return Some(VolumeKind::EmptyDir);
     }
     let allowed = owner.allowed.iter().any(|allowed| host_path.starts_with(allowed));
@@ -119,16 +118,6 @@ fn is_empty_dir_of(host_path: &Path, pod_uid: Option<&str>) -> bool {
     let Some(pod_uid) = pod_uid else { return false };
     let parts: Vec<_> = host_path.components().filter_map(|part| part.as_os_str().to_str()).collect();
     parts.windows(5).any(|at| at[..4] == ["pods", pod_uid, "volumes", "kubernetes.io~empty-dir"])
-}
-
-// …/volumes/<64 hex>/_data: a volume without a name, made by Docker or Podman with the container. One with a name
-// is someone's data.
-fn is_anonymous_volume(host_path: &Path, runtime: Runtime) -> bool {
-    let mut parts = host_path.components().rev().filter_map(|part| part.as_os_str().to_str());
-    matches!(runtime, Runtime::Docker | Runtime::Podman)
-        && parts.next() == Some("_data")
-        && parts.next().is_some_and(is_hex_id)
-        && parts.next() == Some("volumes")
 }
 
 #[cfg(test)]
@@ -168,14 +157,12 @@ mod tests {
         assert_eq!(empty_dir(&secret, Some(UID)), None);
     }
 
+    // Also one without a name: an image's VOLUME is where databases keep what they store, and containers share it.
     #[test]
-    fn a_volume_with_a_name_is_someones_data() {
-        let hex = "ab".repeat(32);
-        let anonymous = format!("/var/lib/docker/volumes/{hex}/_data");
-        assert_eq!(kind_for(&anonymous, Runtime::Docker, None), Some(VolumeKind::EmptyDir));
-        assert_eq!(kind_for(&anonymous, Runtime::Containerd, None), None);
+    fn a_docker_volume_is_someones_data() {
+        let anonymous = format!("/var/lib/docker/volumes/{}/_data", "ab".repeat(32));
+        assert_eq!(kind_for(&anonymous, Runtime::Docker, None), None);
         assert_eq!(kind_for("/var/lib/docker/volumes/database/_data", Runtime::Docker, None), None);
-        assert_eq!(kind_for(&format!("/var/lib/docker/volumes/{hex}"), Runtime::Docker, None), None);
     }
 
     #[test]
