@@ -16,8 +16,8 @@ use crate::control::view::Paused;
 use crate::inventory::{CgroupId, Container};
 use crate::operation::{Stores, keep_breakers, unix_now};
 use crate::policy::{EntryLimits, NodeGuard, Refusal, SweepPolicy, select};
-use crate::sweep::plan_roots;
 use crate::report::{HistoryError, Outcome};
+use crate::sweep::plan_roots;
 
 /// History rows looked at for cool-downs, all that history lists at once. The default six sweeps a minute fill it in
 /// close to three hours; the default cool-down is five minutes.
@@ -31,7 +31,8 @@ pub struct Entry {
     pub pass: Pass,
 }
 
-/// Levels 1 to 7, and of level 0 whether there is anything to sweep. The rest of level 0 is the scanner's and the sweeper's: it needs the file at hand.
+/// Levels 1 to 7, and of level 0 whether there is anything to sweep; the rest of that is the scanner's and the
+/// sweeper's: it needs the file at hand.
 pub struct Gate {
     stores: Arc<Stores>,
     guard: NodeGuard,

@@ -31,6 +31,21 @@ pub fn list(root: &Path, folders: &[&str]) -> Result<Listing> {
     Ok(listing)
 }
 
+/// The kernel's own filesystems.
+const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Everything that the container sees, but directories and what the kernel shows of itself.
+pub fn list_all(root: &Path) -> Result<Listing> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(root).context("cannot list the container's root")? {
+        let path = format!("/{}", entry?.file_name().to_string_lossy());
+        if !KERNEL.contains(&path.as_str()) {
+            folders.push(path);
+        }
+    }
+    list(root, &folders.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 fn walk(root: &Path, folder: &str, listing: &mut Listing) -> io::Result<()> {
     for entry in fs::read_dir(root.join(folder.trim_start_matches('/')))? {
         let entry = entry?;

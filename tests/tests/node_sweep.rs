@@ -9,13 +9,12 @@ use podsweep::policy::Fired;
 use podsweep::report::{Health, Outcome, SweepRecord};
 use podsweep_tests::agent::Agent;
 use podsweep_tests::container::Container;
-use podsweep_tests::listing::{Listing, list};
+use podsweep_tests::listing::{Listing, list, list_all};
 use podsweep_tests::policies::{BURST, FAST, Scratch};
 use podsweep_tests::wait;
 use podsweep_tests::workload::{Plan, Said};
 
 const PREFIX: &str = "podsweep-test";
-const FOLDERS: [&str; 3] = ["/tmp", "/app", "/srv"];
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const STORM_WITHIN: Duration = Duration::from_mins(1);
 const SWEPT_WITHIN: Duration = Duration::from_mins(2);
@@ -36,7 +35,7 @@ fn old_bulk<'l>(before: &'l Listing, sweep: &SweepRecord) -> Vec<&'l str> {
 }
 
 fn listed(container: &Container) -> Listing {
-    list(&container.root().unwrap(), &FOLDERS).unwrap()
+    list_all(&container.root().unwrap()).unwrap()
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub enum Runtime {
 pub enum VolumeKind {
     /// The overlayfs upper directory.
     WritableLayer,
-    /// An emptyDir volume (or its like: a bind mount of a directory that belongs to this container alone).
+    /// An emptyDir volume: a bind mount of a directory that the kubelet made for this pod alone.
     EmptyDir,
     /// A directory of the host that the node's config allows.
     HostPath,

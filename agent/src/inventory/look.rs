@@ -40,9 +40,7 @@ impl Surroundings<'_> {
         let (runtime, id) = identity(site);
         let mounts = match site.claim {
             Claim::Unit => Mounts::default(),
-            Claim::Named(_) | Claim::OwnRoot => {
-                self.mounts(first, runtime, site.pod_uid()).unwrap_or_default()
-            }
+            Claim::Named(_) | Claim::OwnRoot => self.mounts(first, site.pod_uid()).unwrap_or_default(),
         };
         Some(Container {
             cgroup: site.id,
@@ -60,13 +58,13 @@ impl Surroundings<'_> {
 
     // Nothing while the process is still on the host's root (a runtime's init before it pivots), and nothing where
     // one of its mounts cannot be read: then nothing of it is ever scanned.
-    fn mounts(&self, first: Process, runtime: Runtime, pod_uid: Option<&str>) -> Option<Mounts> {
+    fn mounts(&self, first: Process, pod_uid: Option<&str>) -> Option<Mounts> {
         let root = Directory::root_of(first.pid).ok().filter(|root| !self.roots.contain(root))?;
         let all = mounts::read(&first.pid.to_string())
             .inspect_err(|error| tracing::debug!(pid = first.pid, %error, "container's mounts unreadable"))
             .ok()?;
         let root_mount = all.iter().find(|mount| root.mount_id() == Some(mount.id))?;
-        let owner = Owner { runtime, pod_uid, allowed: self.allowed };
+        let owner = Owner { pod_uid, allowed: self.allowed };
         let layer = overlay::layer(root_mount, &root);
         let host = self.host.get_or_init(HostMounts::find);
         let (volumes, others) = volumes::split(&all, root_mount.id, &root, host, owner);

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::mounts::{self, Mount};
 use super::root::Directory;
-use super::{Runtime, Volume, VolumeKind};
+use super::{Volume, VolumeKind};
 
 /// Most places of the host that are tried for one mount (one filesystem mounted in many places).
 const MAX_PLACES: usize = 64;
@@ -22,7 +22,6 @@ pub(super) struct HostMounts {
 /// What is known of the container whose mounts are judged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner<'a> {
-    pub(super) runtime: Runtime,
     pub(super) pod_uid: Option<&'a str>,
     /// Directories of the host that the node's config allows.
     pub(super) allowed: &'a [PathBuf],
@@ -138,15 +137,15 @@ mod tests {
         }
     }
 
-    fn kind_for(path: &str, runtime: Runtime, pod_uid: Option<&str>) -> Option<VolumeKind> {
+    fn kind_for(path: &str, pod_uid: Option<&str>) -> Option<VolumeKind> {
         let allowed = [PathBuf::from("/srv/scratch")];
-        kind(Path::new(path), Owner { runtime, pod_uid, allowed: &allowed })
+        kind(Path::new(path), Owner { pod_uid, allowed: &allowed })
     }
 
     #[test]
     fn only_this_pods_empty_dirs_are_its_own() {
         let path = format!("/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~empty-dir/cache");
-        let empty_dir = |path: &str, uid| kind_for(path, Runtime::Containerd, uid);
+        let empty_dir = |path: &str, uid| kind_for(path, uid);
         assert_eq!(empty_dir(&path, Some(UID)), Some(VolumeKind::EmptyDir));
         assert_eq!(empty_dir(&format!("{path}/sub"), Some(UID)), Some(VolumeKind::EmptyDir));
         assert_eq!(empty_dir(&path, None), None);
@@ -161,16 +160,16 @@ mod tests {
     #[test]
     fn a_docker_volume_is_someones_data() {
         let anonymous = format!("/var/lib/docker/volumes/{}/_data", "ab".repeat(32));
-        assert_eq!(kind_for(&anonymous, Runtime::Docker, None), None);
-        assert_eq!(kind_for("/var/lib/docker/volumes/database/_data", Runtime::Docker, None), None);
+        assert_eq!(kind_for(&anonymous, None), None);
+        assert_eq!(kind_for("/var/lib/docker/volumes/database/_data", None), None);
     }
 
     #[test]
     fn host_paths_are_allowed_by_component() {
-        assert_eq!(kind_for("/srv/scratch/a", Runtime::Other, None), Some(VolumeKind::HostPath));
-        assert_eq!(kind_for("/srv/scratchy", Runtime::Other, None), None);
-        assert_eq!(kind_for("/srv", Runtime::Other, None), None);
-        assert_eq!(kind_for("/srv/scratch/../data", Runtime::Other, None), None);
+        assert_eq!(kind_for("/srv/scratch/a", None), Some(VolumeKind::HostPath));
+        assert_eq!(kind_for("/srv/scratchy", None), None);
+        assert_eq!(kind_for("/srv", None), None);
+        assert_eq!(kind_for("/srv/scratch/../data", None), None);
     }
 
     #[test]

@@ -30,8 +30,6 @@ pub use self::result::Figures;
 const PREFIX: &str = "podsweep-demo";
 /// The policy that the demo's agent runs with.
 pub(crate) const POLICY: &str = include_str!("../../policies/demo.yaml");
-/// Where the storm makes files and where it might do harm.
-const FOLDERS: [&str; 3] = ["/tmp", "/app", "/srv"];
 /// Heartbeats before the storm and after the sweep: 500 of them, so that p99 is one of five.
 const CALM: Duration = Duration::from_secs(5);
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
@@ -87,7 +85,7 @@ impl Demo {
         sleep(CALM);
 
         let counted = self.counted()? - baseline;
-        let after = listing::list(&self.container.root()?, &FOLDERS)?;
+        let after = listing::list_all(&self.container.root()?)?;
         let findings = oracle::judge(&storm.before, &after, &storm.known, timeline.sweep());
         self.show(&findings);
         let is_same = self.container.is_running() && self.container.process()? == first;
@@ -143,7 +141,7 @@ impl Demo {
             bail!("the workload said something else");
         };
         self.narrator.say(&format!("{} files in {:.1} s", Plan::DEMO.bulk, (at - began) as f64 / 1e6));
-        let before = listing::list(&self.container.root()?, &FOLDERS)?;
+        let before = listing::list_all(&self.container.root()?)?;
         self.narrator.say(&format!("listed the container's view: {} files", before.len()));
         let known = Known {
             held: held.into_iter().collect(),
