@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn podsweep_accepts_the_configuration_and_what_is_written_over_it() {
-        let over = json!({"coolDown": "10m", "journal": {"maxBytes": "2Mi", "files": 2}});
+        let over = json!({"coolDown": "10m", "journal": {"maxBytes": "2Mi", "files": 3}});
         let text = config("/var/tmp/x".as_ref(), "podsweep-test-1-0.slice", &over).to_string();
         let config = Config::parse(&text, "podsweep.yaml".as_ref()).unwrap();
         assert_eq!(config.cool_down.to_string(), "10m");
