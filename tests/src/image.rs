@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::workload::{IMAGE_FILES, image_file};
 
 const BUSYBOX: &str = "/bin/busybox";
+/// What ldd says of a static program, as a failure.
+const STATIC: &str = "not a dynamic executable";
 const DIRECTORIES: [&str; 9] =
     ["bin", "proc", "sys", "dev", "etc", "tmp", "app/cache", "app/data", "srv/keep"];
 /// Where the container sees the workload.
@@ -25,7 +27,8 @@ pub fn build(layer: &Path) -> Result<()> {
     symlink("busybox", layer.join("bin/sh"))?;
     let workload = program("workload")?;
     copy(&workload, &inside(layer, WORKLOAD))?;
-    for library in libraries(&workload)? {
+    // An installed Debian may have the busybox of its initramfs in place of the static one.
+    for library in [libraries(&workload)?, libraries(Path::new(BUSYBOX))?].concat() {
         copy(&library, &inside(layer, &library.to_string_lossy()))?;
     }
     for number in 0..IMAGE_FILES {
@@ -42,9 +45,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no program {name} near {}: run `cargo xtask build` first", own.display()))
 }
 
-/// The shared libraries that a program is loaded with, the loader itself included.
+/// The shared libraries that a program is loaded with, the loader itself included. A static one has none.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("cannot run ldd")?;
+    if String::from_utf8_lossy(&output.stderr).contains(STATIC) {
+        return Ok(Vec::new());
+    }
     if !output.status.success() {
         bail!("ldd {}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
     }
