@@ -127,7 +127,7 @@ async fn a_worker_that_names_what_it_was_not_asked_for_is_not_believed() {
         let plan = plan_with(directory.path(), Mode::Enforce, |_| {});
         let none = CancellationToken::new();
         let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none, None).await;
-        assert_eq!(ended(&ran), (Outcome::Failed, "ScanFailed", 0));
+        assert_eq!(ended(&ran), (Outcome::Stopped, "ScanNotBelieved", 0));
     }
     assert_eq!(left(&directory), 3);
 }
@@ -147,7 +147,7 @@ async fn each_candidate_is_judged_again_before_it_goes() {
     let candidates = list(directory.path(), Action::Delete);
     let plan = plan_with(directory.path(), Mode::Enforce, |_| {});
     let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none(), None).await;
-    assert_eq!(ended(&ran), (Outcome::Failed, "ScanFailed", 0));
+    assert_eq!(ended(&ran), (Outcome::Stopped, "ScanNotBelieved", 0));
     assert!(directory.path().join("precious").exists());
 }
 
