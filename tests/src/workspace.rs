@@ -1,6 +1,7 @@
 //! One folder and one name for everything that a test makes.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,7 +44,12 @@ impl Workspace {
     /// A folder in it, made where it is missing.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.path.join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        // Whatever the umask: the agent refuses a state folder that its group can write to.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(folder)
     }
 }

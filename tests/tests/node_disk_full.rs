@@ -30,7 +30,7 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(path: PathBuf) -> Self {
         let none: Option<&str> = None;
-        mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some("size=24m")).unwrap();
+        mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some("size=24m,mode=0700")).unwrap();
         Self(path)
     }
 

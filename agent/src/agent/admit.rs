@@ -77,7 +77,7 @@ async fn run(place: Place, operation: Operation, begun: Begun, permit: Permit, s
 }
 
 /// Failures of the sweep as a whole may pass; what a policy, a person, the host's set-up or the container's end
-/// decided stays decided.
+/// decided stays decided, and so does that a scan worker was not believed.
 pub(super) fn worth_another_try(record: &SweepRecord) -> bool {
     match record.outcome {
         Some(Outcome::Failed) => record.reason.as_deref() != Some("LimitsMissing"),

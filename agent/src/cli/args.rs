@@ -56,7 +56,8 @@ Examples:
 Examples:
   podsweep sweep shop/cart-7d9f/app --policy scratch.yaml
   podsweep sweep 4f5c1e0a9b7d --policy scratch.yaml --mode Enforce
-  podsweep sweep dir:/var/tmp/try --policy scratch.yaml -o json")]
+  podsweep sweep dir:/var/tmp/try --policy scratch.yaml -o json
+Exit code 1 also where the container was harmed, or where that is unknown.")]
     Sweep(SweepArgs),
     /// Say why a file would, or would not, be removed: the guards asked, and the one that decides
     ///

@@ -8,10 +8,11 @@ use crate::report::{Health, Outcome, SweepRecord};
 use crate::scan::{KeptCounts, ScanReport};
 use std::time::Duration;
 
-/// Whether the command that ran this sweep ends well: it did its work, and nobody was harmed.
+/// Whether the command that ran this sweep ends well: it did its work, and its container was seen to be well. `None`:
+/// there was nothing to watch (nothing was removed, or from a plain directory).
 pub(super) fn is_good(record: &SweepRecord) -> bool {
     let done = matches!(record.outcome, Some(Outcome::Complete | Outcome::Partial));
-    done && record.health != Some(Health::Harmed)
+    done && matches!(record.health, None | Some(Health::Healthy))
 }
 
 /// Everything a person asks of a sweep.
@@ -147,4 +148,20 @@ fn kept(kept: &KeptCounts) -> String {
 
 fn ms(milliseconds: u64) -> String {
     duration(Duration::from_millis(milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::history::tests::ended;
+
+    #[test]
+    fn only_a_sweep_that_did_its_work_and_was_seen_to_harm_nobody_is_good() {
+        let good = |outcome, health| is_good(&SweepRecord { outcome: Some(outcome), health, ..ended("01A") });
+        assert!(good(Outcome::Complete, Some(Health::Healthy)));
+        assert!(good(Outcome::Partial, None), "a dry run is not watched");
+        assert!(!good(Outcome::Complete, Some(Health::Harmed)));
+        assert!(!good(Outcome::Complete, Some(Health::Unknown)), "unknown is never healthy");
+        assert!(!good(Outcome::Stopped, Some(Health::Healthy)));
+    }
 }

@@ -15,7 +15,7 @@ pub(super) fn on_small_disk(mebibytes: u32, test: impl FnOnce(&Path) + Send + 's
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        let options = format!("size={mebibytes}m");
+        let options = format!("size={mebibytes}m,mode=0700");
         mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
         test(&path);
     });

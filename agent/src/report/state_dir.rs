@@ -1,14 +1,22 @@
-//! The folder that outlives the agent (`/var/lib/podsweep`): made for root only, used by one process at a time.
+//! The folder that outlives the agent (`/var/lib/podsweep`): written by root only, used by one process at a time.
+//!
+//! In: the folder's path. Out: the right to it, and files in it. Must never: write through a link that somebody else
+//! may have put there, so a folder that others can write to is refused.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc::{ELOOP, O_NOFOLLOW};
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 /// Longest text read back from the lock file: a pid.
 const MAX_PID_TEXT: u64 = 16;
+/// Mode of a folder that is made.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode bits by which others than the owner may write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +28,30 @@ pub enum StateDirError {
         path: PathBuf,
         /// The holder as it wrote itself down; `?` where it did not get to that.
         pid: String,
+    },
+    /// Others could put links in the place of podsweep's files.
+    #[error(
+        "{path}: mode {mode:04o} lets others than its owner write there, who could make podsweep write elsewhere; \
+         run: chmod go-w {path:?}"
+    )]
+    WritableByOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The owner could, too.
+    #[error(
+        "{path}: belongs to uid {owner}, who could make podsweep (uid {user}) write elsewhere; \
+         run: chown {user} {path:?}"
+    )]
+    OwnedByOther {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Whom this process acts as.
+        user: u32,
     },
     /// A system call failed.
     #[error("cannot {operation} {path}: {source}")]
@@ -46,11 +78,7 @@ impl StateLock {
             let path = path.to_path_buf();
             move |source| StateDirError::Io { operation, path, source }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(failed("make folder", folder))?;
+        make_folder(folder)?;
         let path = folder.join("lock");
         let mut file = open_private(&path).map_err(failed("open", &path))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -66,9 +94,44 @@ impl StateLock {
     }
 }
 
-/// Opens a file for reading and writing, made for root only where it is missing.
+/// Makes the folder where it is missing; refuses one that others than this process's user can write to. The path may
+/// lead over symlinks: who may set those is up to the folders they are in.
+pub(super) fn make_folder(folder: &Path) -> Result<(), StateDirError> {
+    let failed =
+        |operation| move |source| StateDirError::Io { operation, path: folder.to_path_buf(), source };
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed("make folder"))?;
+    let found = std::fs::metadata(folder).map_err(failed("look at"))?;
+    let (path, mode, owner) = (folder.to_path_buf(), found.mode() & 0o7777, found.uid());
+    let user = rustix::process::geteuid().as_raw();
+    if owner != user {
+        return Err(StateDirError::OwnedByOther { path, owner, user });
+    }
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(StateDirError::WritableByOthers { path, mode });
+    }
+    Ok(())
+}
+
+/// Opens a file for reading and writing, made for root only where it is missing. Follows no symlink.
 pub(super) fn open_private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    open_itself(path, &mut options)
+}
+
+/// Opens a file for reading. Follows no symlink.
+pub(super) fn open_to_read(path: &Path) -> std::io::Result<File> {
+    open_itself(path, OpenOptions::new().read(true))
+}
+
+fn open_itself(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    options.custom_flags(O_NOFOLLOW).open(path).map_err(|error| match error.raw_os_error() {
+        Some(ELOOP) => std::io::Error::other(format!(
+            "{} is a symlink, which podsweep never makes; remove it",
+            path.display()
+        )),
+        _ => error,
+    })
 }
 
 /// Gives the file its blocks before they are needed. Its length stays: readers see only what was written.
@@ -93,6 +156,9 @@ fn holder(file: &mut File) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -104,6 +170,58 @@ mod tests {
         assert!(message.contains(&std::process::id().to_string()), "{message}");
         drop(lock);
         StateLock::take(&path).unwrap();
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_made_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/state");
+        let _lock = StateLock::take(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o720, 0o702, 0o1777, 0o770] {
+            set_mode(folder.path(), mode);
+            let error = StateLock::take(folder.path()).unwrap_err();
+            assert!(matches!(error, StateDirError::WritableByOthers { .. }), "{mode:o}: {error}");
+            let remedy = format!("chmod go-w {:?}", folder.path());
+            assert!(error.to_string().ends_with(&remedy), "{error}");
+            assert!(!folder.path().join("lock").exists());
+        }
+        for mode in [0o700, 0o750, 0o755] {
+            set_mode(folder.path(), mode);
+            StateLock::take(folder.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused_with_the_remedy() {
+        let user = rustix::process::geteuid();
+        assert!(user.is_root(), "this test gives a folder away: run it as root");
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65534), None).unwrap();
+        let error = StateLock::take(folder.path()).unwrap_err();
+        assert!(matches!(error, StateDirError::OwnedByOther { owner: 65534, .. }), "{error}");
+        assert!(error.to_string().ends_with(&format!("chown 0 {:?}", folder.path())), "{error}");
+    }
+
+    #[test]
+    fn a_symlink_in_a_files_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("lock"));
+        std::fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = StateLock::take(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} is a symlink", link.display())), "{error}");
+        assert!(open_to_read(&link).is_err());
+        assert_eq!(std::fs::read(&target).unwrap(), b"precious");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::view::{Parent, View, ViewError, split};
 use crate::inventory::VolumeKind;
 use crate::kernel::Free;
 use crate::policy::{Action, Judgement, Junk, JunkError, Mode as PolicyMode};
-use crate::scan::{Candidate, Kept, ScanEnd, facts};
+use crate::scan::{Candidate, Kept, facts};
 
 /// What one sweep carries from batch to batch.
 pub(super) struct Hand {
@@ -223,7 +223,7 @@ impl Hand {
 
     fn not_believed(&self, candidate: &Candidate) -> End {
         tracing::error!(sweep = %self.plan.id, ?candidate, "the scan worker named what it was not asked for");
-        End::ScanEnded(ScanEnd::WorkerFailed)
+        End::ScanNotBelieved
     }
 
     /// Asked before every file: a container that has ended may be started again on the same upper directory.

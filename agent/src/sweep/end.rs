@@ -42,6 +42,8 @@ pub(super) enum End {
     Replaced(String),
     /// The scan ended, and everything that it found has been seen to.
     ScanEnded(ScanEnd),
+    /// The scan worker named what it was not asked for: it may be in somebody else's hands.
+    ScanNotBelieved,
     /// The scan could not start.
     ScanNotStarted {
         /// One stable word.
@@ -76,6 +78,7 @@ impl End {
             | Self::AuditUnavailable(_)
             | Self::SweepBreaker { .. }
             | Self::Replaced(_)
+            | Self::ScanNotBelieved
             | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
             Self::ObserveOnly | Self::PolicyInvalid(_) | Self::ExecutorUnavailable => Outcome::Refused,
             Self::ScanEnded(ScanEnd::WorkerFailed) | Self::ScanNotStarted { .. } | Self::Internal(_) => {
@@ -102,6 +105,7 @@ impl End {
             Self::ScanEnded(ScanEnd::EntryLimit) => "EntryLimit",
             Self::ScanEnded(ScanEnd::Timeout) => "ScanTimeout",
             Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
+            Self::ScanNotBelieved => "ScanNotBelieved",
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
             Self::PolicyInvalid(_) => "PolicyInvalid",
@@ -138,6 +142,9 @@ impl End {
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
             Self::ScanEnded(ScanEnd::WorkerFailed) => "the scan worker died or broke the protocol".into(),
+            Self::ScanNotBelieved => {
+                "the scan worker named what it was not asked for; the log says what; not tried again".into()
+            }
             Self::ScanNotStarted { message, .. } => format!("the scan could not start: {message}"),
             Self::ObserveOnly => "mode Observe: nothing is scanned or removed".into(),
             Self::PolicyInvalid(what) => format!("the policy cannot be used: {what}"),

@@ -360,7 +360,8 @@ impl Course {
         let wall = self.first_batch.zip(self.last_batch).map(|(first, last)| last - first);
         figures.wall_ms = wall.map_or(0, milliseconds);
         let (outcome, reason, message) = (end.outcome(), end.reason(), end.message());
-        tracing::info!(sweep = %self.plan.id, ?outcome, reason, message, removed = figures.removed, "sweep ended");
+        // Who asked for the sweep tells its end at level info. Not "message": that is the line's own.
+        tracing::debug!(sweep = %self.plan.id, ?outcome, reason, detail = message, "batches ended");
         Done {
             outcome,
             reason,

@@ -215,4 +215,4 @@ fn commit<T>(
 }
 
 #[cfg(test)]
-pub(in crate::report) mod tests;
+pub(crate) mod tests;

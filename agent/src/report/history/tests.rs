@@ -36,7 +36,7 @@ pub(in crate::report) fn record(id: &str) -> SweepRecord {
     }
 }
 
-pub(in crate::report) fn ended(id: &str) -> SweepRecord {
+pub(crate) fn ended(id: &str) -> SweepRecord {
     let ended_at = Some("2026-01-01T00:01:00Z".into());
     SweepRecord { ended_at, phase: Phase::Ended, outcome: Some(Outcome::Complete), ..record(id) }
 }

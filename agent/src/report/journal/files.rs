@@ -1,9 +1,9 @@
 //! The journal's files: a current one, one in reserve, and the rotated ones. Each has its blocks before it is
 //! written to.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::JournalLimits;
@@ -20,7 +20,6 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn open(folder: &Path, limits: JournalLimits) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let files = limits.files.clamp(JournalLimits::MIN_FILES, JournalLimits::MAX_FILES);
         let bytes_per_file = (limits.max_bytes / u64::from(files)).max(JournalLimits::MIN_FILE_BYTES);
         let rotated = files - 2;

@@ -33,6 +33,7 @@ use self::files::Files;
 use self::line::Line;
 pub use self::recover::OpenBatch;
 use super::StateDirError;
+use super::state_dir::make_folder;
 use crate::sweep::{Audit, AuditEntry, AuditResult};
 
 /// Batches that may be announced and not done at a time: one for each sweep that runs.
@@ -74,6 +75,7 @@ struct Inner {
 impl Journal {
     /// Opens the journal in the state folder; marks batches that the last agent announced and never ended.
     pub fn open(folder: &Path, limits: JournalLimits) -> Result<Self, StateDirError> {
+        make_folder(folder)?;
         let failed = |source| StateDirError::Io {
             operation: "open the audit journal in",
             path: folder.into(),

@@ -1,12 +1,12 @@
 //! Finds batches without an end at the end of the journal.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
 use serde::Deserialize;
 
 use super::files::Files;
+use crate::report::state_dir::open_to_read;
 
 /// A batch that was announced and not ended.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(super) fn open_batches(files: &Files) -> io::Result<Found> {
     let mut open = BTreeSet::new();
     let mut last_batch = 0;
     for path in files.newest() {
-        match File::open(path) {
+        match open_to_read(&path) {
             Ok(file) => read(BufReader::new(file), &mut open, &mut last_batch)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

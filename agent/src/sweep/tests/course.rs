@@ -1,8 +1,9 @@
 //! The course of a sweep: its limits, its brakes, its story. On plain directories, no container.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -127,7 +128,7 @@ async fn a_worker_that_names_what_it_was_not_asked_for_is_not_believed() {
         let plan = plan_with(directory.path(), Mode::Enforce, |_| {});
         let none = CancellationToken::new();
         let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none, None).await;
-        assert_eq!(ended(&ran), (Outcome::Failed, "ScanFailed", 0));
+        assert_eq!(ended(&ran), (Outcome::Stopped, "ScanNotBelieved", 0));
     }
     assert_eq!(left(&directory), 3);
 }
@@ -147,7 +148,7 @@ async fn each_candidate_is_judged_again_before_it_goes() {
     let candidates = list(directory.path(), Action::Delete);
     let plan = plan_with(directory.path(), Mode::Enforce, |_| {});
     let ran = sweep(plan, Lister::of(candidates), Remembers::default(), none(), None).await;
-    assert_eq!(ended(&ran), (Outcome::Failed, "ScanFailed", 0));
+    assert_eq!(ended(&ran), (Outcome::Stopped, "ScanNotBelieved", 0));
     assert!(directory.path().join("precious").exists());
 }
 
@@ -231,4 +232,35 @@ async fn a_young_file_stays_whatever_the_scan_said() {
     let done = super::super::run(plan, &tools, sender, CancellationToken::new(), None).await;
     assert_eq!(done.figures.kept.get(&Kept::TooYoung), Some(&2));
     assert_eq!(left(&directory), 2);
+}
+
+/// What was logged, for reading back.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_left_to_tell_to_who_asked_for_the_sweep() {
+    let directory = files(3);
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    let _log = tracing::subscriber::set_default(log.finish());
+    run(plan_with(directory.path(), Mode::DryRun, |_| {})).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let ends: Vec<_> = text.lines().filter(|line| line.contains("ended")).collect();
+    assert_eq!(ends.len(), 1, "{text}");
+    assert!(ends[0].contains(" DEBUG ") && ends[0].contains("batches ended"), "{text}");
+    assert!(ends[0].contains("detail=\"everything that the policy names was seen to\""), "{text}");
 }

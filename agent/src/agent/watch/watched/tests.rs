@@ -101,6 +101,17 @@ fn a_failed_sweep_is_tried_again_after_the_backoff() {
 }
 
 #[test]
+fn a_worker_that_was_not_believed_is_not_asked_again() {
+    for (reason, again) in [("ScanNotBelieved", None), ("SweepBreaker", Some(Fired::Retry { attempt: 1 }))] {
+        let mut record = ended("p", Mode::Enforce, burst(), 0);
+        (record.outcome, record.reason) = (Some(Outcome::Stopped), Some(reason.into()));
+        let mut watched = watched(BURST);
+        watched.sweep_ended(&record, seconds(100));
+        assert_eq!(watched.tick(seconds(999), &wall(999), false), again, "{reason}");
+    }
+}
+
+#[test]
 fn only_what_the_policy_itself_asked_for_is_tried_again() {
     for (of, mode, fired) in
         [("p", Mode::Enforce, Fired::ByHand), ("p", Mode::DryRun, burst()), ("other", Mode::Enforce, burst())]
