@@ -8,6 +8,9 @@ use podsweep::report::{Health, Outcome, Phase, SweepRecord};
 
 use super::result::{Figures, Percentiles};
 
+/// Batches that one line of the story stands for: some lines in all, not hundreds.
+const BATCHES_A_LINE: u64 = 25;
+
 /// Says lines with the time since it began, or nothing.
 #[derive(Debug)]
 pub(super) struct Narrator {
@@ -52,7 +55,7 @@ impl Narrator {
                 scan.limits
             ));
         }
-        if now.sweep.batches > before.sweep.batches {
+        if now.sweep.batches / BATCHES_A_LINE > before.sweep.batches / BATCHES_A_LINE {
             self.say(&format!(
                 "  batch {:>4}: {:>7} files removed so far",
                 now.sweep.batches, now.sweep.removed
