@@ -13,6 +13,7 @@ use crate::setup::Need;
 /// code. One more that needs root goes into one of these modules, or it fails for everyone who is not root.
 const ON_THIS_KERNEL: &str = "(package(podsweep) and (kind(test) or test(/^(\
      inventory::tests::(overlay_root|real_runc)|\
+     observation::tests|\
      report::(history::full_disk_test|journal::tests)|\
      sweep::tests\
      )::/)))";
