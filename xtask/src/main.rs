@@ -26,7 +26,7 @@ Examples:
   cargo xtask demo                      the main job on a real container, told as it happens
   cargo xtask demo -o json              the same, as one JSON object on stdout
   cargo xtask test                      every test level that this machine can run
-  cargo xtask test --level unit         only the tests beside the code, and of the command line
+  cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
