@@ -10,8 +10,6 @@ use anyhow::{Context as _, Result, bail};
 use crate::workload::{IMAGE_FILES, image_file};
 
 const BUSYBOX: &str = "/bin/busybox";
-/// What ldd says of a static program, as a failure.
-const STATIC: &str = "not a dynamic executable";
 const DIRECTORIES: [&str; 9] =
     ["bin", "proc", "sys", "dev", "etc", "tmp", "app/cache", "app/data", "srv/keep"];
 /// Where the container sees the workload.
@@ -27,8 +25,7 @@ pub fn build(layer: &Path) -> Result<()> {
     symlink("busybox", layer.join("bin/sh"))?;
     let workload = program("workload")?;
     copy(&workload, &inside(layer, WORKLOAD))?;
-    // An installed Debian may have the busybox of its initramfs in place of the static one.
-    for library in [libraries(&workload)?, libraries(Path::new(BUSYBOX))?].concat() {
+    for library in libraries(&workload)? {
         copy(&library, &inside(layer, &library.to_string_lossy()))?;
     }
     for number in 0..IMAGE_FILES {
@@ -45,12 +42,9 @@ pub fn program(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no program {name} near {}: run `cargo xtask build` first", own.display()))
 }
 
-/// The shared libraries that a program is loaded with, the loader itself included. A static one has none.
+/// The shared libraries that a program is loaded with, the loader itself included.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("cannot run ldd")?;
-    if String::from_utf8_lossy(&output.stderr).contains(STATIC) {
-        return Ok(Vec::new());
-    }
+    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
     if !output.status.success() {
         bail!("ldd {}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
     }

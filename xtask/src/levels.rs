@@ -14,7 +14,7 @@ use crate::setup::Need;
 const ON_THIS_KERNEL: &str = "(package(podsweep) and (kind(test) or test(/^(\
      inventory::tests::(overlay_root|real_runc)|\
      observation::tests|\
-     report::(history::full_disk_test|journal::tests)|\
+     report::(history::full_disk_test|(journal|state_dir)::tests)|\
      sweep::tests\
      )::/)))";
 

@@ -1,6 +1,9 @@
 //! What the other commands need and this machine lacks. Each thing is looked for first, so that a second run takes
 //! milliseconds and needs no network.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, quick_to_build, run as run_command, step};
@@ -22,11 +25,14 @@ const BUILD: [(&str, &str); 2] = [
 ];
 
 /// What [`Need::Containers`] stands for.
-const CONTAINERS: [(&str, &str); 3] = [
-    ("runc", "runc"),                   // starts the containers of node tests and demo
-    ("/bin/busybox", "busybox-static"), // their root filesystem
-    ("mkfs.ext4", "e2fsprogs"),         // loop-mounted filesystems of the kernel tests
+const CONTAINERS: [(&str, &str); 2] = [
+    ("runc", "runc"),           // starts the containers of node tests and demo
+    ("mkfs.ext4", "e2fsprogs"), // loop-mounted filesystems of the kernel tests
 ];
+
+/// The root filesystem of all test containers. An installed Debian has the dynamic one for its initramfs, which does
+/// not start in a container; Debian puts one in place of the other, and its initramfs takes either.
+const BUSYBOX: (&str, &str) = ("/bin/busybox", "busybox-static");
 
 /// Pinned: the newest may ask for a newer Rust than this workspace does. Any version that is there already will do.
 const NEXTEST_VERSION: &str = "0.9.151";
@@ -38,11 +44,17 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     let mut packages = apt::missing(&BUILD);
     if needs.contains(&Need::Containers) {
         packages.extend(apt::missing(&CONTAINERS));
+        packages.extend((!is_static(Path::new(BUSYBOX.0))).then_some(BUSYBOX.1));
     }
     packages.extend(ebpf_toolchain::missing_packages());
     apt::install(&packages)?;
     ebpf_toolchain::install_linker()?;
     if needs.contains(&Need::TestRunner) { install_nextest() } else { Ok(()) }
+}
+
+/// ldd fails for a static program.
+fn is_static(program: &Path) -> bool {
+    program.is_file() && output(Command::new("ldd").arg(program).stderr(Stdio::null())).is_none()
 }
 
 /// The kernel side knows the system call numbers of these only.
@@ -64,4 +76,17 @@ fn install_nextest() -> Result<()> {
     install.arg("--no-default-features");
     // It only starts other programs.
     run_command(quick_to_build(&mut install).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::is_static;
+
+    #[test]
+    fn a_program_that_is_loaded_with_libraries_or_missing_is_not_static() {
+        assert!(!is_static(&std::env::current_exe().unwrap()));
+        assert!(!is_static(Path::new("/no/such/program")));
+    }
 }
