@@ -62,6 +62,24 @@ pub struct Identity {
     pub ctime: (i64, i64),
 }
 
+impl From<&rustix::fs::Stat> for Identity {
+    #[allow(clippy::useless_conversion, reason = "st_nlink is a u32 on aarch64")]
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        let time = |seconds, nanoseconds: u64| (seconds, i64::try_from(nanoseconds).unwrap_or_default());
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            links: u64::from(stat.st_nlink),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
 /// One file that a scan found to match a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {

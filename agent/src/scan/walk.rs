@@ -295,7 +295,7 @@ impl<'r, W: Write, Stop: FnMut() -> bool> Walk<'r, W, Stop> {
             FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(false),
             _ => {}
         }
-        let identity = identity(&stat);
+        let identity = Identity::from(&stat);
         match self.judge.judge(kind, &self.path, &identity) {
             Judgement::NotNamed => {}
             Judgement::Kept(reason) => self.findings.keep(reason, 1),
@@ -350,22 +350,6 @@ impl<'r, W: Write, Stop: FnMut() -> bool> Walk<'r, W, Stop> {
 
 fn is_dot(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
-}
-
-#[allow(clippy::useless_conversion, reason = "st_nlink is a u32 on aarch64")]
-fn identity(stat: &rustix::fs::Stat) -> Identity {
-    let time = |seconds, nanoseconds: u64| (seconds, i64::try_from(nanoseconds).unwrap_or_default());
-    Identity {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        mode: stat.st_mode,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        links: u64::from(stat.st_nlink),
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-    }
 }
 
 /// `st_blocks` counts 512-byte units on every filesystem (stat(2)).
