@@ -5,7 +5,7 @@ use std::fs;
 use super::super::{
     CgroupEvent, CgroupId, Inventory, Runtime, Target, containers_without_cgroup, still_the_same,
 };
-use super::stage::{Stage, ids, made, settle_until};
+use super::stage::{Stage, ids, made, settle_until, wait_for_busybox, wait_until};
 
 fn has_layer(inventory: &Inventory, id: CgroupId) -> bool {
     inventory.get(id).is_some_and(|container| container.layer.is_some())
@@ -114,9 +114,10 @@ fn a_rescan_finds_what_no_event_told_and_drops_what_went_untold() {
     let mut inventory = stage.inventory();
     let (id, path) = stage.make("/quiet");
     let pid = stage.start_in_overlay(&path);
-    while !has_layer(&inventory, id) {
+    wait_until("a rescan finds the layer", || {
         inventory.rescan();
-    }
+        has_layer(&inventory, id)
+    });
     assert_eq!(inventory.rescan().removed.iter().filter(|gone| gone.cgroup == id).count(), 0);
 
     stage.end(pid);
@@ -161,9 +162,7 @@ fn a_first_process_that_ended_is_followed_by_the_next() {
     let home = stage.path("").display().to_string();
     let options = format!("lowerdir={home}/lower,upperdir={home}/upper2,workdir={home}/work2");
     let second = stage.start_with(&path, &options);
-    while !fs::read_to_string(format!("/proc/{second}/comm")).unwrap().starts_with("busybox") {
-        std::thread::yield_now();
-    }
+    wait_for_busybox(second);
     stage.end(first);
     let is_second = |inventory: &Inventory| {
         inventory.get(id).is_some_and(|container| container.first.pid == second && container.layer.is_some())
@@ -201,9 +200,7 @@ fn a_container_in_the_root_cgroup_is_not_seen_and_counted_for_doctor() {
     let mut stage = Stage::new();
     let mut inventory = stage.inventory();
     let pid = stage.start_in_overlay("/");
-    while !fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("busybox") {
-        std::thread::yield_now();
-    }
+    wait_for_busybox(pid);
     inventory.rescan();
     assert!(inventory.find(&Target::Pid(pid)).is_err());
     assert!(containers_without_cgroup(&stage.cgroups) >= 1);

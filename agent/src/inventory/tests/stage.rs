@@ -13,6 +13,11 @@ use crate::kernel::Cgroups;
 
 /// How long the machine may take to start one process, however busy it is.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A stage's cgroup is called this, the test's process id and a number.
+const PREFIX: &str = "podsweep-inventory-";
 
 /// Numbers the stages of one test process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -29,8 +34,9 @@ impl Stage {
     pub(super) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test makes cgroups and mounts: run it as root");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let cgroup = format!("/podsweep-inventory-{}-{number}", std::process::id());
+        let cgroup = format!("/{PREFIX}{}-{number}", std::process::id());
         let cgroups = Cgroups::find().unwrap();
+        remove_leftovers(&cgroups);
         fs::create_dir(cgroups.directory(&cgroup)).unwrap();
         let stage = Self { home: tempfile::tempdir().unwrap(), cgroup, cgroups, children: Vec::new() };
         for name in ["lower/bin", "upper", "work", "merged"] {
@@ -118,13 +124,31 @@ impl Drop for Stage {
             child.kill().ok();
             child.wait().ok();
         }
-        // Every hierarchy: runc makes the same path on v1, too. Deepest first; only names that a stage made.
-        for hierarchy in self.cgroups.v1.values().chain([&self.cgroups.unified]) {
+        for hierarchy in hierarchies(&self.cgroups) {
             remove_cgroups(&hierarchy.join(self.cgroup.trim_start_matches('/')));
         }
     }
 }
 
+/// Every one: runc makes the same path on v1, too.
+fn hierarchies(cgroups: &Cgroups) -> impl Iterator<Item = &PathBuf> {
+    cgroups.v1.values().chain([&cgroups.unified])
+}
+
+/// What tests left that were killed: their process is no more.
+fn remove_leftovers(cgroups: &Cgroups) {
+    for directory in hierarchies(cgroups).flat_map(|hierarchy| fs::read_dir(hierarchy).into_iter().flatten())
+    {
+        let directory = directory.unwrap();
+        let name = directory.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+        if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            remove_cgroups(&directory.path());
+        }
+    }
+}
+
+/// Deepest first; only names that a stage made.
 fn remove_cgroups(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -132,6 +156,22 @@ fn remove_cgroups(directory: &Path) {
         }
     }
     fs::remove_dir(directory).ok();
+}
+
+/// Asks until the answer is yes, and fails where none comes; `what` says what was waited for.
+pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until a process that was started in an overlay has its root: it runs busybox then.
+pub(super) fn wait_for_busybox(pid: i32) {
+    wait_until("busybox runs", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("busybox"))
+    });
 }
 
 /// Settles until `done` says so, and returns all that changed on the way.
@@ -144,7 +184,7 @@ pub(super) fn settle_until(inventory: &mut Inventory, done: impl Fn(&Inventory) 
         all.added.extend(changes.added);
         all.changed.extend(changes.changed);
         all.removed.extend(changes.removed);
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
     all
 }
