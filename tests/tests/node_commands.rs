@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use podsweep_tests::cgroup;
@@ -43,16 +43,28 @@ impl Shell {
     }
 
     fn run(&self, words: &[&str]) -> Output {
+        let mut podsweep = self.in_its_place(Command::new(program("podsweep").unwrap()));
+        podsweep.args(words).arg("--policy").arg(&self.policy).args(["-o", "json"]).output().unwrap()
+    }
+
+    /// What a person sees of it on a terminal: script(1) makes one.
+    fn on_a_terminal(&self, words: &str) -> String {
+        let (podsweep, policy) = (program("podsweep").unwrap(), &self.policy);
+        let line = format!("{} {words} --policy {}", podsweep.display(), policy.display());
+        let mut script = self.in_its_place(Command::new("script"));
+        let output =
+            script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+        let output = output.env("TERM", "xterm").output().unwrap();
+        let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{seen}");
+        seen
+    }
+
+    fn in_its_place(&self, mut command: Command) -> Command {
         let folder = self.workspace.path();
-        Command::new(program("podsweep").unwrap())
-            .args(words)
-            .arg("--policy")
-            .arg(&self.policy)
-            .args(["-o", "json"])
-            .env("PODSWEEP_CONFIG", folder.join("podsweep.yaml"))
-            .env("PODSWEEP_SOCKET", folder.join("podsweep.sock"))
-            .output()
-            .unwrap()
+        command.env("PODSWEEP_CONFIG", folder.join("podsweep.yaml"));
+        command.env("PODSWEEP_SOCKET", folder.join("podsweep.sock"));
+        command
     }
 
     /// What it prints, and whether it calls that good.
@@ -122,4 +134,27 @@ fn commands_look_explain_sweep_once_and_take_no_for_an_answer() {
         (&json!("Refused"), &json!("CoolDown")),
         "{refused}"
     );
+}
+
+#[test]
+fn progress_shows_on_a_terminal_and_nowhere_else() {
+    let mut container = Container::start(PREFIX).unwrap();
+    let shell = Shell::new(&container);
+    container.storm(&Plan { odd: 0, ..Plan::small(FILES) }, STORM_WITHIN).unwrap();
+    container.grow_old();
+
+    // A turning spinner redraws its line: to its beginning, and clear to its end.
+    let redraws = |seen: &str| seen.matches("\r").count() > 2 && seen.contains("\u{1b}[2K");
+    let shows = |seen: &str, steps: &[&str]| redraws(seen) && steps.iter().all(|step| seen.contains(step));
+    let seen = shell.on_a_terminal(&format!("scan {}", shell.target));
+    let steps = ["scan under ", "scan: 301 candidates", "batch 1: 300 would go"];
+    assert!(shows(&seen, &steps), "{seen:?}");
+    let piped = shell.run(&["scan", &shell.target]);
+    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
+
+    let seen = shell.on_a_terminal(&format!("sweep {}", shell.target));
+    let steps = ["scan under ", "batch 1: 300 removed", "observing the container"];
+    assert!(shows(&seen, &steps), "{seen:?}");
+    let piped = shell.run(&["sweep", &shell.target]);
+    assert!(piped.stderr.is_empty(), "{piped:?}");
 }

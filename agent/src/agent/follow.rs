@@ -33,10 +33,11 @@ impl Follow for Follower {
     }
 
     fn event(&self, id: &str, event: &Event) {
-        if let Event::Batch { removed, .. } = event
+        if let Event::Batch { removed, would_remove, .. } = event
             && let Some(live) = lock(&self.0.live).get_mut(id)
         {
             live.record.sweep.removed += removed;
+            live.record.sweep.would_remove += would_remove;
             live.record.sweep.batches += 1;
         }
         tell(id, event);
@@ -49,12 +50,12 @@ fn tell(sweep: &str, event: &Event) {
             tracing::info!(sweep, ?limits, ?missing, "scan started under its limits");
         }
         Event::ScanProgress { entries, candidates } => tracing::debug!(sweep, entries, candidates, "scan"),
-        Event::Batch { number, removed, kept, took, next_pause } => {
+        Event::Batch { number, removed, would_remove, kept, took, next_pause } => {
             let (took_ms, pause_ms) = (took.as_millis(), next_pause.as_millis());
             if number % BATCHES_PER_LINE == 1 {
-                tracing::info!(sweep, number, removed, kept, took_ms, pause_ms, "batch");
+                tracing::info!(sweep, number, removed, would_remove, kept, took_ms, pause_ms, "batch");
             } else {
-                tracing::debug!(sweep, number, removed, kept, took_ms, pause_ms, "batch");
+                tracing::debug!(sweep, number, removed, would_remove, kept, took_ms, pause_ms, "batch");
             }
         }
         Event::Waiting { psi } => {

@@ -53,11 +53,8 @@ impl Follow for Progress {
             Phase::Ended => "ended",
         };
         let figures = &record.sweep;
-        self.show(&format!(
-            "{phase}: {} removed in {} batches",
-            count(figures.removed),
-            count(figures.batches)
-        ));
+        let went = went(figures.removed, figures.would_remove);
+        self.show(&format!("{phase}: {went} in {} batches", count(figures.batches)));
     }
 
     fn event(&self, _id: &str, event: &Event) {
@@ -66,8 +63,10 @@ impl Follow for Progress {
             Event::ScanProgress { entries, candidates } => {
                 self.show(&format!("scan: {} entries, {} candidates", count(*entries), count(*candidates)));
             }
-            Event::Batch { number, removed, kept, took, next_pause } => self.show(&format!(
-                "batch {number}: {removed} removed, {kept} kept in {}; next in {}",
+            Event::Batch { number, removed, would_remove, kept, took, next_pause } => self.show(&format!(
+                "batch {number}: {}, {} kept in {}; next in {}",
+                went(*removed, *would_remove),
+                count(*kept),
                 duration(*took),
                 duration(*next_pause)
             )),
@@ -82,6 +81,15 @@ impl Follow for Progress {
             )),
             Event::Note(note) => self.keep(note),
         }
+    }
+}
+
+/// A dry run removes nothing, and then nothing must be called removed.
+fn went(removed: u64, would_remove: u64) -> String {
+    if would_remove > 0 {
+        format!("{} would go", count(would_remove))
+    } else {
+        format!("{} removed", count(removed))
     }
 }
 

@@ -28,8 +28,10 @@ pub enum Event {
     Batch {
         /// From 1.
         number: u64,
-        /// Files removed or truncated (in a dry run: that would have been).
+        /// Files removed or truncated.
         removed: u64,
+        /// Dry run: files that would have been.
+        would_remove: u64,
         /// Files that stay.
         kept: u64,
         /// How long it took.

@@ -332,14 +332,15 @@ impl Course {
         let (began, end) = (self.halt.began, Instant::now());
         self.pace.ran(start - began, end - began);
         self.last_batch = Some(end);
-        let (removed, kept) = (worked.tally.went(), worked.tally.kept());
+        let (removed, would_remove) = (worked.tally.figures.removed, worked.tally.figures.would_remove);
+        let kept = worked.tally.kept();
         self.tally.figures.batches += 1;
         for note in self.tally.add(worked.tally) {
             self.tell(Event::Note(note));
         }
         let number = self.tally.figures.batches;
         let next_pause = (began + self.pace.due()).saturating_duration_since(end);
-        self.tell(Event::Batch { number, removed, kept, took: end - start, next_pause });
+        self.tell(Event::Batch { number, removed, would_remove, kept, took: end - start, next_pause });
         worked.end.map_or(Ok(()), Err)
     }
 
