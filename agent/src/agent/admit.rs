@@ -93,7 +93,10 @@ pub(super) fn retry_delay(policy: &SweepPolicy, attempt: u32) -> Option<Duration
 }
 
 fn give_up(shared: &Shared, record: &mut SweepRecord) {
-    record.notes.push(format!("GivenUp: after {} tries; the next burst starts anew", record.attempt + 1));
+    record.notes.push(format!(
+        "GivenUp: after {} tries; asks again when what asked has ended and begun anew",
+        record.attempt + 1
+    ));
     shared.stores.metrics.given_up(&record.policy);
     tracing::warn!(
         sweep = record.id,

@@ -131,10 +131,13 @@ impl Watched {
         );
     }
 
-    /// A sweep of this container is over: it is tried again, or the triggers are.
+    /// A sweep of this container is over: it is tried again, or the triggers are asked anew. After the last try
+    /// neither: what still holds has been given up, and must end before it can ask again.
     pub(super) fn sweep_ended(&mut self, record: &SweepRecord, now: Duration) {
-        match self.retry_delay(record) {
-            Some(delay) => self.retry = Some((now + delay, record.attempt + 1)),
+        self.waiting = None;
+        match self.policy_to_retry(record).map(|policy| admit::retry_delay(policy, record.attempt)) {
+            Some(Some(delay)) => self.retry = Some((now + delay, record.attempt + 1)),
+            Some(None) => {}
             None => self.rearm(now),
         }
         self.refusal.clone_from(&record.refusal);
@@ -149,14 +152,12 @@ impl Watched {
 
     /// Only what this policy itself asked for, and as it would ask for it now: a person's dry run that failed must
     /// not come back as a sweep that removes.
-    fn retry_delay(&self, record: &SweepRecord) -> Option<Duration> {
+    fn policy_to_retry(&self, record: &SweepRecord) -> Option<&SweepPolicy> {
         let Choice::One(policy) = &self.choice else { return None };
         let own = record.fired != Fired::ByHand
             && record.policy == policy.metadata.name
             && record.mode == policy.spec.mode;
-        (own && admit::worth_another_try(record))
-            .then(|| admit::retry_delay(policy, record.attempt))
-            .flatten()
+        (own && admit::worth_another_try(record)).then_some(policy)
     }
 
     pub(super) fn policy_name(&self) -> Option<String> {

@@ -101,6 +101,18 @@ fn a_failed_sweep_is_tried_again_after_the_backoff() {
 }
 
 #[test]
+fn what_was_given_up_asks_again_when_it_has_ended_and_begun_anew() {
+    let mut watched = watched(BURST);
+    assert_eq!(storm(&mut watched, 0, 10, false).len(), 1);
+    watched.sweep_ended(&ended("p", Mode::Enforce, Fired::Retry { attempt: 3 }, 3), seconds(10));
+    assert_eq!(storm(&mut watched, 10, 60, false), [], "the same burst still lasts");
+    for second in 60..70 {
+        assert_eq!(watched.tick(seconds(second), &wall(second), false), None);
+    }
+    assert_eq!(storm(&mut watched, 70, 80, false).len(), 1);
+}
+
+#[test]
 fn a_worker_that_was_not_believed_is_not_asked_again() {
     for (reason, again) in [("ScanNotBelieved", None), ("SweepBreaker", Some(Fired::Retry { attempt: 1 }))] {
         let mut record = ended("p", Mode::Enforce, burst(), 0);
