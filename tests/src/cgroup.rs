@@ -39,6 +39,16 @@ impl Cgroup {
         &self.directory
     }
 
+    /// Limits its memory, wherever this machine has the memory controller.
+    pub fn limit_memory(&self, bytes: u64) -> Result<()> {
+        let found = Cgroups::find()?;
+        let file = match found.v1.get("memory") {
+            Some(hierarchy) => hierarchy.join(&self.name).join("memory.limit_in_bytes"),
+            None => self.directory.join("memory.max"),
+        };
+        fs::write(&file, bytes.to_string()).with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// Its path, as `/proc/PID/cgroup` shows it.
     pub fn path(&self) -> String {
         format!("/{}", self.name)

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use podsweep::kernel;
 
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
+use crate::disk::{Disk, Size};
 use crate::isolation::private_mounts;
 use crate::wait;
 use crate::workload::{Beat, Plan, Said};
@@ -30,9 +31,10 @@ const KILLED_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Container {
     running: Option<Running>,
-    // Dropped in this order: the root is unmounted before its folder goes.
+    // Dropped in this order: the root is unmounted before its disk, and that before its folder goes.
     bundle: Bundle,
     cgroup: Cgroup,
+    _disk: Option<Disk>,
     workspace: Workspace,
 }
 
@@ -46,11 +48,21 @@ struct Running {
 impl Container {
     /// Makes it and waits until its service beats. `prefix` begins the name of its cgroup.
     pub fn start(prefix: &str) -> Result<Self> {
+        Self::start_on(prefix, None)
+    }
+
+    /// The same with its layers on a small disk of its own.
+    pub fn start_on_small_disk(prefix: &str, size: Size) -> Result<Self> {
+        Self::start_on(prefix, Some(size))
+    }
+
+    fn start_on(prefix: &str, size: Option<Size>) -> Result<Self> {
         private_mounts()?;
         let workspace = Workspace::new(prefix)?;
+        let disk = size.map(|size| Disk::mount(prefix, workspace.path(), size)).transpose()?;
         let cgroup = Cgroup::make(workspace.name())?;
         let bundle = Bundle::make(&workspace, &cgroup.path())?;
-        let mut container = Self { running: None, bundle, cgroup, workspace };
+        let mut container = Self { running: None, bundle, cgroup, _disk: disk, workspace };
         container.run()?;
         Ok(container)
     }
@@ -129,6 +141,13 @@ impl Container {
         Ok(self.running()?.heard.lines().beats.clone())
     }
 
+    /// Runs a program in it, beside its first process.
+    pub fn exec(&self, program: &[&str]) -> Result<Output> {
+        let mut runc = self.runc_in_cgroup();
+        runc.args(["exec", self.name()]).args(program).stdin(Stdio::null());
+        runc.output().context("cannot run runc exec")
+    }
+
     /// Kills its first process, and with it every other; runc then forgets it.
     pub fn kill(&mut self) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
@@ -173,20 +192,21 @@ impl Container {
         Ok(())
     }
 
-    /// runc is started from within the cgroup: on a hybrid host it manages the v1 hierarchies, and the container's
+    /// runc, started from within the cgroup: on a hybrid host it manages the v1 hierarchies, and the container's
     /// processes stay in the cgroup2 cgroup that runc was in.
-    fn launch(&self, pid_file: &Path) -> Result<Child> {
+    fn runc_in_cgroup(&self) -> Command {
         let procs = self.cgroup.directory().join("cgroup.procs");
         let script = "echo 0 > \"$1\" && shift && exec \"$@\"";
         let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(procs).arg("runc").arg("--root").arg(self.state());
         shell
-            .args(["-c", script, "sh"])
-            .arg(procs)
-            .arg("runc")
-            .args(["--root".as_ref(), self.state().as_os_str()]);
-        shell.args(["run", "--detach", "--bundle"]).arg(self.bundle.path()).arg("--pid-file").arg(pid_file);
-        shell.arg(self.name()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(self.log())?);
-        shell.spawn().context("cannot start runc: apt-get install runc")
+    }
+
+    fn launch(&self, pid_file: &Path) -> Result<Child> {
+        let mut runc = self.runc_in_cgroup();
+        runc.args(["run", "--detach", "--bundle"]).arg(self.bundle.path()).arg("--pid-file").arg(pid_file);
+        runc.arg(self.name()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(self.log())?);
+        runc.spawn().context("cannot start runc: apt-get install runc")
     }
 
     fn runc(&self) -> Command {

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod cgroup;
 pub mod container;
 pub mod demo;
+pub mod disk;
 pub mod http;
 pub mod image;
 pub mod isolation;

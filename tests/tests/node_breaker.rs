@@ -112,3 +112,23 @@ fn a_pause_outlives_the_agent() {
     assert!((200..300).contains(&resume.status), "{} {}", resume.status, resume.body);
     assert_eq!(refusal(&agent, &container), None);
 }
+
+#[test]
+fn an_oom_kill_after_a_sweep_is_harm() {
+    let (agent, container) = container_and_agent();
+    container.cgroup().limit_memory(96 << 20).unwrap();
+    let id = agent.api().request_sweep(&container.cgroup().path(), "scratch").unwrap();
+    let observing = || Ok(agent.api().sweep(&id)?.phase == Phase::Observing);
+    wait::until_true("the sweep removed and observes", OBSERVED_WITHIN, observing).unwrap();
+
+    // Its buffer is twice what the container may have.
+    let eater = container
+        .exec(&["/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=192M", "count=1"])
+        .unwrap();
+    assert!(!eater.status.success(), "nobody was killed: {eater:?}");
+    assert!(container.is_running(), "the service itself was killed");
+    let record = agent.ended(&id, OBSERVED_WITHIN).unwrap();
+    assert_eq!(record.health, Some(Health::Harmed), "{record:?}");
+    assert_eq!(record.health_reason.as_deref(), Some("OomKilled"));
+    assert!(open_workload(&agent).is_some(), "{:?}", breakers(&agent));
+}
