@@ -109,14 +109,23 @@ impl Gate {
             return Err(refusal);
         }
         let permit = self.admission.ask(&request(container, policy)).await?;
-        // The breaker is asked again, for good: a half-open one lets exactly one probe through.
-        let pass = self.board().allow(&workload_key(container), unix_now())?;
+        let pass = self.count(container)?;
         if pass.is_probe() {
             // An agent that is killed while the probe is out must not send another one at its next start.
             keep_breakers(&self.stores);
         }
-        self.limits().record(container.cgroup, self.clock.now());
         Ok(Entry { permit, pass })
+    }
+
+    /// Limits and breakers once more, for good and in one step with the count: several may have been let through up
+    /// to here at once, and a half-open breaker lets exactly one probe through.
+    fn count(&self, container: &Container) -> Result<Pass, Refusal> {
+        let now = self.clock.now();
+        let mut limits = self.limits();
+        limits.allow(container.cgroup, now)?;
+        let pass = self.board().allow(&workload_key(container), unix_now())?;
+        limits.record(container.cgroup, now);
+        Ok(pass)
     }
 
     /// The sweep is over: its container's cool-down begins.

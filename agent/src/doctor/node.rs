@@ -8,6 +8,7 @@ use super::{Check, State};
 use crate::config::Config;
 use crate::document::FileError;
 use crate::policy;
+use crate::report::check_state_folder;
 use crate::sweep;
 
 /// Where runtimes leave traces: a control socket, or the directory of running containers.
@@ -38,7 +39,7 @@ fn configured(config: &Config) -> Vec<Check> {
     vec![
         Check::ok("config", "valid"),
         policies(&config.policies),
-        writable(&config.state, &state),
+        state_folder(&config.state, &state),
         leases(&state),
     ]
 }
@@ -61,6 +62,17 @@ fn policies(folder: &Path) -> Check {
             };
             Check::limited("policies", format!("{first}{more}"), remedy)
         }
+    }
+}
+
+/// As the agent itself will see it at its start: the folder, or the nearest parent that is there.
+fn state_folder(wanted: &Path, directory: &Path) -> Check {
+    match check_state_folder(directory) {
+        Err(error) if wanted == directory => {
+            let remedy = "do as it says, or name another folder as `state` in the configuration";
+            Check::missing("state", error.to_string(), remedy).required()
+        }
+        _ => writable(wanted, directory),
     }
 }
 
@@ -120,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wanted = folder.path().join("a/b");
         assert_eq!(existing(&wanted), folder.path());
-        let check = writable(&wanted, &existing(&wanted));
+        let check = state_folder(&wanted, &existing(&wanted));
         assert_eq!(check.state, State::Ok);
         assert!(check.detail.contains("will be made"), "{}", check.detail);
     }
@@ -128,7 +140,16 @@ mod tests {
     #[test]
     fn a_state_directory_that_cannot_be_written_to_forbids_running() {
         let gone = Path::new("/nonexistent/state");
-        let check = writable(gone, gone);
+        let check = state_folder(gone, gone);
         assert!(check.forbids_running(), "{check:?}");
+    }
+
+    #[test]
+    fn a_state_directory_that_the_agent_would_refuse_forbids_running() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let check = state_folder(folder.path(), folder.path());
+        assert!(check.forbids_running() && check.detail.contains("chmod go-w"), "{check:?}");
     }
 }

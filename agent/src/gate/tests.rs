@@ -135,3 +135,32 @@ async fn a_probe_that_is_out_is_on_record_and_its_refused_twin_keeps_no_slot() {
     let after_a_kill = Board::restore(settings, snapshot, unix_now());
     assert!(after_a_kill.would_allow(&key, unix_now()).is_err(), "the lost probe counts as unknown");
 }
+
+#[test]
+fn those_who_ask_at_once_do_not_pass_the_limit_together() {
+    const RUNNERS: u32 = 8;
+    for round in 0..20 {
+        let node = node(|config| (config.sweeps_per_minute, config.slots) = (3, 100));
+        let gate = node.gate();
+        let starting = std::sync::Barrier::new(RUNNERS as usize);
+        let passed = std::thread::scope(|scope| {
+            let runners: Vec<_> = (0..RUNNERS)
+                .map(|runner| {
+                    let (gate, starting) = (&gate, &starting);
+                    scope.spawn(move || {
+                        let mut container = container();
+                        container.cgroup = CgroupId(runner.into());
+                        starting.wait();
+                        block_on(gate.enter(&container, &policy("p", ""))).is_ok()
+                    })
+                })
+                .collect();
+            runners.into_iter().map(|runner| runner.join().unwrap()).filter(|passed| *passed).count()
+        });
+        assert_eq!(passed, 3, "round {round}");
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}

@@ -97,10 +97,22 @@ impl StateLock {
 /// Makes the folder where it is missing; refuses one that others than this process's user can write to. The path may
 /// lead over symlinks: who may set those is up to the folders they are in.
 pub(super) fn make_folder(folder: &Path) -> Result<(), StateDirError> {
-    let failed =
-        |operation| move |source| StateDirError::Io { operation, path: folder.to_path_buf(), source };
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed("make folder"))?;
-    let found = std::fs::metadata(folder).map_err(failed("look at"))?;
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    made.map_err(|source| StateDirError::Io {
+        operation: "make folder",
+        path: folder.to_path_buf(),
+        source,
+    })?;
+    check_state_folder(folder)
+}
+
+/// Whether a folder that is there is fit for the agent's state: nobody but this process's user can write to it.
+pub fn check_state_folder(folder: &Path) -> Result<(), StateDirError> {
+    let found = std::fs::metadata(folder).map_err(|source| StateDirError::Io {
+        operation: "look at",
+        path: folder.to_path_buf(),
+        source,
+    })?;
     let (path, mode, owner) = (folder.to_path_buf(), found.mode() & 0o7777, found.uid());
     let user = rustix::process::geteuid().as_raw();
     if owner != user {
