@@ -39,6 +39,8 @@ pub struct ContainerSeen {
     pub id: String,
     /// Cgroup id.
     pub cgroup: u64,
+    /// Path of its cgroup below the root of cgroup2.
+    pub cgroup_path: String,
     /// First process.
     pub pid: i32,
     /// The writable layer.
@@ -80,12 +82,16 @@ impl Api {
 
     /// The container with this cgroup, if the agent knows it.
     pub fn container(&self, cgroup: u64) -> Result<Option<ContainerSeen>> {
+        Ok(self.containers()?.into_iter().find(|container| container.cgroup == cgroup))
+    }
+
+    /// All containers that the agent knows.
+    pub fn containers(&self) -> Result<Vec<ContainerSeen>> {
         #[derive(Deserialize)]
         struct List {
             containers: Vec<ContainerSeen>,
         }
-        let list: List = self.get("/v1/containers")?;
-        Ok(list.containers.into_iter().find(|container| container.cgroup == cgroup))
+        Ok(self.get::<List>("/v1/containers")?.containers)
     }
 
     /// Sweeps of the container with this cgroup, oldest first.

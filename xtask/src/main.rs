@@ -92,6 +92,9 @@ enum Task {
         /// What to print: a table, or one JSON object.
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
+        /// How long to measure (agent: 180 s, of which a third at rest, half with bursts, a sixth beside a peer).
+        #[arg(long, value_parser = clap::value_parser!(u32).range(30..=600))]
+        seconds: Option<u32>,
     },
 }
 
@@ -123,7 +126,9 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
-        Task::Bench { what, output } => setup::run(&[]).and_then(|()| bench::run(what, output)),
+        Task::Bench { what, output, seconds } => {
+            setup::run(&[]).and_then(|()| bench::run(what, output, seconds))
+        }
     }
 }
 
