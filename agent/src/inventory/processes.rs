@@ -16,7 +16,7 @@ const MAX_PROCESSES: usize = 4096;
 /// The process of these cgroups that started first; of two in the same clock tick, the one with the lower pid.
 pub(super) fn first<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Option<Process> {
     let pids = directories.into_iter().flat_map(pids).take(MAX_PROCESSES);
-    pids.filter_map(running).min_by_key(|process| (process.start_time, process.pid))
+    pids.filter_map(kernel::running).min_by_key(|process| (process.start_time, process.pid))
 }
 
 /// All processes of this very cgroup, bounded.
@@ -29,12 +29,7 @@ pub(super) fn pids(directory: &Path) -> impl Iterator<Item = i32> {
 
 /// Whether this very process still runs (a zombie does not).
 pub(super) fn is_running(process: &Process) -> bool {
-    running(process.pid).as_ref() == Some(process)
-}
-
-fn running(pid: i32) -> Option<Process> {
-    let stat = procfs::process::Process::new(pid).and_then(|found| found.stat()).ok()?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(Process { pid, start_time: stat.starttime })
+    kernel::running(process.pid).as_ref() == Some(process)
 }
 
 /// Path of the process's cgroup in cgroup2, as `/proc/PID/cgroup` has it.

@@ -10,7 +10,7 @@ mod process;
 pub use cgroup::{CgroupSigns, Cgroups};
 pub use free::Free;
 pub use pressure::Psi;
-pub use process::{process, start_time};
+pub use process::{process, running, start_time};
 
 use std::path::PathBuf;
 

@@ -18,6 +18,7 @@ mod cgroup_events;
 mod cost;
 mod counts;
 mod directories;
+mod heap;
 mod hooks;
 mod load;
 mod observer;

@@ -13,6 +13,7 @@ use super::cgroup_events::CgroupEvents;
 use super::cost::{self, ProgramCost};
 use super::counts::Counts;
 use super::directories::{Directories, TopDirectory};
+use super::heap;
 use super::load::{self, Attached, Kernel};
 use super::self_test;
 use super::tiers::Tier;
@@ -109,6 +110,12 @@ pub fn trial() -> Vec<(Tier, Result<(), String>)> {
 impl Observer {
     /// Takes the first tier that this kernel accepts and that passes its test. Blocks for some 100 ms.
     pub fn start(settings: &ObserveSettings) -> Result<Self, ObserveError> {
+        let started = Self::first_that_works(settings);
+        heap::give_back();
+        started
+    }
+
+    fn first_that_works(settings: &ObserveSettings) -> Result<Self, ObserveError> {
         let kernel = Kernel::read()?;
         let mut tried = Vec::new();
         for tier in Tier::ALL {

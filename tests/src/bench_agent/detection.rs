@@ -131,6 +131,7 @@ mod tests {
     fn a_percentile_is_one_of_the_values() {
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
         assert_eq!([50, 99, 100].map(|percent| percentile(&hundred, percent)), [50.0, 99.0, 100.0].map(Some));
+        assert_eq!(percentile(&[1.0, 2.0, 3.0], 50), Some(2.0));
         assert_eq!(percentile(&[7.0], 99), Some(7.0));
         assert_eq!(percentile(&[], 50), None);
     }
