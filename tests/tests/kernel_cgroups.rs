@@ -14,7 +14,7 @@ use std::time::Duration;
 use podsweep::inventory::CgroupEvent;
 use podsweep::inventory::CgroupId;
 use podsweep::kernel::Cgroups;
-use podsweep::observe::{CgroupEvents, Kind, ObserveSettings, Observer};
+use podsweep::observe::{CgroupEvents, Counts, Kind, ObserveSettings, Observer};
 use podsweep_tests::kernel_worker::TestCgroup;
 
 fn observer(settings: ObserveSettings) -> Observer {
@@ -146,4 +146,23 @@ fn a_full_counter_map_is_counted_and_the_kernel_sides_line_reaches_the_log() {
     });
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("counter map full: cgroup "), "{text:?}");
+}
+
+#[test]
+fn more_cgroups_than_one_call_reads_are_all_read() {
+    // The observer reads 128 at a time.
+    const CGROUPS: usize = 300;
+    let mut observer = observer(ObserveSettings::default());
+    let cgroups: Vec<_> =
+        (0..CGROUPS).map(|number| TestCgroup::new(&format!("many-{number}")).unwrap()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let script = "cd \"$1\"; shift; for to; do echo $$ > \"$to/cgroup.procs\"; : > \"${to##*/}\"; done";
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", script, "sh"]).arg(folder.path()).args(cgroups.iter().map(|cgroup| &cgroup.path));
+    assert!(shell.status().unwrap().success());
+    let counts = observer.read().unwrap();
+    for cgroup in &cgroups {
+        let created = counts.get(&cgroup.id).map(Counts::creates);
+        assert_eq!(created, Some(1), "{}", cgroup.path.display());
+    }
 }

@@ -13,6 +13,7 @@
 //!
 //! Must never: change anything on the node but what it loads into the kernel, which goes when the [`Observer`] does.
 
+mod batch;
 mod btf;
 mod cgroup_events;
 mod cost;

@@ -1,13 +1,16 @@
 //! The observer: tries the tiers, keeps the one that proves itself, reads its maps.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use agent_common::{COUNTERS, LOSSES, Loss as LossWord, REMOVED};
+use agent_common::{COUNTERS, Counters, LOSSES, Loss as LossWord, REMOVED};
 use aya::Ebpf;
-use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf};
+use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya::util::nr_cpus;
 use aya_log::EbpfLogger;
 use tracing_log::LogTracer;
 
+use super::batch::Batches;
 use super::btf::BtfError;
 use super::cgroup_events::CgroupEvents;
 use super::cost::{self, ProgramCost};
@@ -81,14 +84,16 @@ pub struct Observer {
     tier: Tier,
     gaps: Vec<String>,
     programs: Vec<&'static str>,
-    counts: PerCpuHashMap<MapData, u64, [u64; COUNTERS]>,
+    counts: PerCpuHashMap<MapData, u64, Counters>,
+    /// Of the same map: aya keeps its own to itself.
+    counts_fd: OwnedFd,
+    batches: Batches,
     loss: PerCpuArray<MapData, [u64; LOSSES]>,
     directories: Option<Directories>,
     events: Option<CgroupEvents>,
     log: EbpfLogger<LogTracer>,
     // Dropped last: programs and links.
     ebpf: Ebpf,
-    max_cgroups: u32,
 }
 
 /// Loads, attaches and tests each tier, then drops it: what this kernel can do, for `podsweep doctor`.
@@ -110,16 +115,16 @@ pub fn trial() -> Vec<(Tier, Result<(), String>)> {
 impl Observer {
     /// Takes the first tier that this kernel accepts and that passes its test. Blocks for some 100 ms.
     pub fn start(settings: &ObserveSettings) -> Result<Self, ObserveError> {
-        let started = Self::first_that_works(settings);
+        let started = Self::first_that_works(*settings);
         heap::give_back();
         started
     }
 
-    fn first_that_works(settings: &ObserveSettings) -> Result<Self, ObserveError> {
+    fn first_that_works(settings: ObserveSettings) -> Result<Self, ObserveError> {
         let kernel = Kernel::read()?;
         let mut tried = Vec::new();
         for tier in Tier::ALL {
-            match Self::attempt(&kernel, tier, *settings) {
+            match Self::attempt(&kernel, tier, settings) {
                 Ok(observer) => {
                     tracing::info!(%tier, programs = observer.programs.len(), "counting in the kernel");
                     for gap in &observer.gaps {
@@ -162,14 +167,14 @@ impl Observer {
         }
         let mut all = BTreeMap::new();
         let mut removed = Vec::new();
-        let limit = usize::try_from(self.max_cgroups).unwrap_or(usize::MAX);
-        for entry in self.counts.iter().take(limit) {
-            let (id, by_cpu) = entry.map_err(|source| unreadable("COUNTS", source))?;
-            all.insert(CgroupId(id), sum(&by_cpu));
-            if by_cpu.iter().any(|counters| counters[REMOVED] != 0) {
+        let read = self.batches.read(self.counts_fd.as_fd(), |id, by_cpu| {
+            let by_cpu = by_cpu.chunks_exact(COUNTERS).filter_map(|one| <&Counters>::try_from(one).ok());
+            if by_cpu.clone().any(|counters| counters[REMOVED] != 0) {
                 removed.push(CgroupId(id));
             }
-        }
+            all.insert(CgroupId(id), sum(by_cpu));
+        });
+        read.map_err(|error| unreadable("COUNTS", MapError::IoError(error)))?;
         for id in removed {
             self.forget(id);
         }
@@ -227,7 +232,9 @@ impl Observer {
         let events: RingBuf<MapData> = take(&mut ebpf, "CGROUP_EVENTS")?;
         let observer = Self {
             tier,
+            counts_fd: descriptor(&ebpf, "COUNTS")?,
             counts: take(&mut ebpf, "COUNTS")?,
+            batches: Batches::new(COUNTERS, nr_cpus().map_err(|(file, error)| format!("{file}: {error}"))?),
             loss: take(&mut ebpf, "LOSS")?,
             directories: settings.with_directories.then_some(directories),
             events: programs.contains(&"cgroup_mkdir").then(|| CgroupEvents::new(events)),
@@ -236,7 +243,6 @@ impl Observer {
             gaps,
             programs,
             ebpf,
-            max_cgroups: settings.max_cgroups,
         };
         self_test::run(|id| observer.totals(id))?;
         Ok(observer)
@@ -244,16 +250,16 @@ impl Observer {
 
     fn totals(&self, id: CgroupId) -> Result<Counts, String> {
         match self.counts.get(&id.0, 0) {
-            Ok(by_cpu) => Ok(sum(&by_cpu)),
+            Ok(by_cpu) => Ok(sum(by_cpu.iter())),
             Err(MapError::KeyNotFound) => Ok(Counts::default()),
             Err(error) => Err(unreadable("COUNTS", error).to_string()),
         }
     }
 }
 
-fn sum(by_cpu: &PerCpuValues<[u64; COUNTERS]>) -> Counts {
+fn sum<'a>(by_cpu: impl Iterator<Item = &'a Counters>) -> Counts {
     let mut total = Counts::default();
-    for counters in by_cpu.iter() {
+    for counters in by_cpu {
         total.add(&Counts::from(counters));
     }
     total
@@ -263,9 +269,18 @@ fn unreadable(map: &'static str, source: MapError) -> ObserveError {
     ObserveError::Read { map, source: Box::new(source) }
 }
 
+/// Another descriptor of a map that has not been taken yet.
+fn descriptor(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, String> {
+    let Some(Map::PerCpuHashMap(map)) = ebpf.map(name) else { return Err(no_map(name)) };
+    map.fd().as_fd().try_clone_to_owned().map_err(|error| format!("map {name}: {error}"))
+}
+
+fn no_map(name: &str) -> String {
+    format!("the object built into this program has no map {name} of the right type")
+}
+
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, String> {
-    let map =
-        ebpf.take_map(name).ok_or_else(|| format!("the object built into this program has no map {name}"))?;
+    let map = ebpf.take_map(name).ok_or_else(|| no_map(name))?;
     M::try_from(map).map_err(|error| format!("map {name}: {error}"))
 }
 
