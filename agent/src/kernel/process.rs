@@ -23,7 +23,7 @@ pub fn process(pid: i32) -> Result<Process, KernelError> {
 }
 
 /// The same, if it runs: a zombie does not, nor one that is gone. One open and one read, because the agent asks
-/// 256 times a second (a whole parse of the file took a third of its CPU time).
+/// 256 times a second (docs/benchmarks.md has what a parse of the whole file cost).
 pub fn running(pid: i32) -> Option<Process> {
     let mut stat = [0; STAT_BYTES];
     let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut stat).ok()?;

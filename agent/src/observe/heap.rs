@@ -1,5 +1,5 @@
 //! Gives back to the kernel what loading took: the kernel's type information, twice, in some hundred thousand small
-//! pieces. Freed, they stay with the allocator, for some 20 MiB of the agent's whole life (measured).
+//! pieces. Freed, they stay with the allocator, 12.6 MiB for the whole of the agent's life (measured).
 //!
 //! Must never: be called where time matters; it walks the whole heap.
 #![allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
