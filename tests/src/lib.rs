@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod bench_hooks;
 pub mod bundle;
 pub mod cgroup;
 pub mod container;

@@ -3,6 +3,7 @@
 //! In: what to measure. Out: a table, or one JSON object on stdout. Must never: compare what did not do the same work
 //! in the same run.
 
+mod hooks;
 mod host;
 mod scan;
 mod timing;
@@ -18,11 +19,14 @@ use crate::Output;
 pub(crate) enum What {
     /// `podsweep scan dir:` against `find` with the same tests, on a tree of 200,000 files.
     Scan,
+    /// What counting costs those who create files, beside fanotify, inotify and an event per file.
+    Hooks,
 }
 
 /// Measures.
 pub(crate) fn run(what: What, output: Output) -> Result<()> {
     match what {
         What::Scan => scan::run(output),
+        What::Hooks => hooks::run(output),
     }
 }

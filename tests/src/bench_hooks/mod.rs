@@ -1,0 +1,131 @@
+//! What counting costs those who create files: `cargo xtask bench hooks`.
+//!
+//! ```text
+//! for each filesystem, each round:  nothing | nothing | each of podsweep's ways | each peer's way   (order rotates)
+//!                                        └─ work (create, close, unlink) on one thread, its CPU time ─┘
+//! ```
+//!
+//! In: nothing. Out: [`Figures`]. Must never: compare what was not measured in the same round.
+
+mod figures;
+mod kernel_memory;
+mod watcher;
+mod work;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use podsweep::observe::{Tier, trial};
+use tempfile::TempDir;
+
+pub use figures::Figures;
+use figures::{Measured, Program, Rounds};
+use kernel_memory::KernelMemory;
+use watcher::{Watcher, Watching};
+use work::{CREATES, Work};
+
+use crate::kernel_filesystems::{Filesystem, mount_all};
+
+/// Rounds of each: odd, so that the median is one of them.
+const ROUNDS: usize = 15;
+
+/// Where files are made.
+const FILESYSTEMS: [Filesystem; 3] = [Filesystem::Tmpfs, Filesystem::Ext4, Filesystem::Overlay];
+
+/// Measures everything. Needs root; mounts in a mount namespace of its own.
+pub fn run() -> Result<Figures> {
+    let folder = TempDir::with_prefix("podsweep-bench-")?;
+    mount_all(folder.path()).context("cannot mount the filesystems to measure on")?;
+    let (watchers, left_out) = watchers();
+    let mut measured = Vec::new();
+    for filesystem in FILESYSTEMS {
+        let place = filesystem.root(folder.path()).join("bench-hooks");
+        let work = Work::creates(&place)?;
+        let rounds = measure(&work, &watchers, &format!("{filesystem:?}").to_lowercase())?;
+        measured.extend(rounds.figures(CREATES));
+    }
+    let unrelated = measure(&Work::unrelated(), &watchers, "getppid")?.figures(work::UNRELATED);
+    let (programs, memory) = accounted(&watchers, &folder.path().join("tmpfs/bench-programs"))?;
+    say("");
+    Ok(Figures::new(measured, unrelated, programs, memory, left_out))
+}
+
+/// Every way that this kernel takes, and a sentence for each that it does not.
+fn watchers() -> (Vec<Watcher>, Vec<String>) {
+    let mut found = vec![Watcher::Nothing, Watcher::NothingAgain];
+    let mut left_out = Vec::new();
+    for (tier, tried) in trial() {
+        match tried {
+            Ok(()) => {
+                found.extend(
+                    [false, true].map(|with_directories| Watcher::Podsweep { tier, with_directories }),
+                );
+            }
+            Err(reason) => left_out.push(format!("podsweep, tier {tier}: {reason}")),
+        }
+    }
+    for peer in [Watcher::EventPerFile, Watcher::Fanotify, Watcher::Inotify] {
+        match peer.possible() {
+            Ok(()) => found.push(peer),
+            Err(reason) => left_out.push(format!("{peer}: {reason}")),
+        }
+    }
+    (found, left_out)
+}
+
+/// Every watcher in turn, in each round from another one on: what else the machine does falls on all of them.
+fn measure<'w>(work: &Work, watchers: &'w [Watcher], on: &str) -> Result<Rounds<'w>> {
+    work.run()?;
+    let mut rounds = Rounds::new(on, watchers);
+    for round in 0..ROUNDS {
+        say(&format!("{on}: round {} of {ROUNDS}", round + 1));
+        for turn in 0..watchers.len() {
+            let index = (round + turn) % watchers.len();
+            let watching = Watching::begin(watchers[index], work.folder())?;
+            let spent = work.run()?;
+            let reader = watching.end()?;
+            rounds.add(index, Measured { spent, reader });
+        }
+    }
+    Ok(rounds)
+}
+
+/// What the kernel itself says of podsweep's programs: time by its statistics, memory by its accounts.
+fn accounted(watchers: &[Watcher], place: &std::path::Path) -> Result<(Vec<Program>, Vec<KernelMemory>)> {
+    let work = Work::creates(place)?;
+    let (mut programs, mut memory) = (Vec::new(), Vec::new());
+    for watcher in watchers {
+        let Watcher::Podsweep { tier, with_directories: true } = *watcher else { continue };
+        let before = KernelMemory::of_this_process(tier.as_str())?;
+        let observer = watcher::observer(tier, true)?;
+        memory.push(KernelMemory::of_this_process(tier.as_str())?.less(&before));
+        programs.extend(timed_by_the_kernel(tier, &observer, &work)?);
+    }
+    Ok((programs, memory))
+}
+
+fn timed_by_the_kernel(
+    tier: Tier,
+    observer: &podsweep::observe::Observer,
+    work: &Work,
+) -> Result<Vec<Program>> {
+    let before = observer.costs();
+    let statistics =
+        aya::sys::enable_stats(aya::sys::Stats::RunTime).context("cannot turn BPF statistics on")?;
+    work.run()?;
+    drop(statistics);
+    let after = observer.costs();
+    Ok(after
+        .iter()
+        .zip(&before)
+        .filter_map(|(after, before)| Program::between(tier, before, after))
+        .collect())
+}
+
+fn say(progress: &str) {
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        // To the line's beginning, and clear to its end. Nobody needs to know where it could not be shown.
+        let _ = write!(terminal, "\r\x1b[2K{progress}");
+    }
+}
