@@ -81,6 +81,7 @@ fn stat_below(root: &Path, path: &Path) -> std::io::Result<Option<Stat>> {
     }
 }
 
+#[allow(clippy::useless_conversion, reason = "the kernel's count of links has 32 bits on aarch64")]
 fn identity(stat: &Stat) -> Identity {
     Identity {
         device: stat.st_dev,
@@ -88,7 +89,7 @@ fn identity(stat: &Stat) -> Identity {
         mode: stat.st_mode,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        links: stat.st_nlink,
+        links: u64::from(stat.st_nlink),
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         mtime: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
         ctime: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
