@@ -7,6 +7,9 @@
 //!
 //! Must never: panic, loop or read past the end, whatever the bytes say.
 
+#[cfg(test)]
+pub(super) mod reduce;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +132,7 @@ impl KernelTypes {
         Self::parse(data).map_err(|(at, what)| BtfError::Malformed { path: path.to_path_buf(), at, what })
     }
 
-    fn parse(data: Vec<u8>) -> Result<Self, (usize, &'static str)> {
+    pub(super) fn parse(data: Vec<u8>) -> Result<Self, (usize, &'static str)> {
         let magic = data.get(..2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
         if magic != Some(MAGIC) {
             return Err((0, "magic number"));

@@ -171,7 +171,10 @@ mod tests {
 
     #[test]
     fn a_gap_reads_as_a_sentence_with_its_reason() {
-        let gap = Gap::new(GapId::Mkdir, "this kernel has none of do_mkdirat");
-        assert_eq!(gap.to_string(), "new directories are not counted: this kernel has none of do_mkdirat");
+        let gap = Gap::new(GapId::Mkdir, "this kernel's BTF has none of do_mkdirat");
+        assert_eq!(
+            gap.to_string(),
+            "new directories are not counted: this kernel's BTF has none of do_mkdirat"
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! running kernel by itself. That the plan of a kernel can be made without booting it is what the tests of recorded
 //! BTF stand on.
 
-mod tables;
+pub(super) mod tables;
 
 use super::architecture::Architecture;
 use super::btf::KernelTypes;
@@ -118,7 +118,7 @@ fn first_of(
             }
         }
     }
-    Err(format!("this kernel has none of {}", names.join(", ")))
+    Err(format!("this kernel's BTF has none of {}", names.join(", ")))
 }
 
 impl Hook {

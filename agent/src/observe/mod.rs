@@ -24,6 +24,8 @@ mod hooks;
 mod load;
 mod observer;
 mod readiness;
+#[cfg(test)]
+mod recorded;
 mod self_test;
 mod tiers;
 

@@ -12,7 +12,7 @@ use crate::observe::tiers::Tier;
 pub(super) const SYS_EXIT: &str = "sys_exit";
 
 /// The programs of a tier, those that it cannot do without first.
-pub(super) fn of(tier: Tier) -> Vec<Hook> {
+pub(in crate::observe) fn of(tier: Tier) -> Vec<Hook> {
     let own: &[Hook] = match tier {
         Tier::Lsm => &[LSM_OPEN],
         Tier::Fexit => &[FEXIT_OPEN],
@@ -23,7 +23,7 @@ pub(super) fn of(tier: Tier) -> Vec<Hook> {
 }
 
 /// What a tier cannot see on any kernel, and why.
-pub(super) const fn blind_spots(tier: Tier) -> &'static [(GapId, &'static str)] {
+pub(in crate::observe) const fn blind_spots(tier: Tier) -> &'static [(GapId, &'static str)] {
     const NAMED: (GapId, &str) =
         (GapId::DirectoriesBeyondOpen, "only an open file leads to its directory on every kernel");
     match tier {
