@@ -59,13 +59,13 @@ fn tiers(trials: Vec<(Tier, Result<Vec<Gap>, String>)>) -> Vec<Check> {
     let counting = trials.iter().find_map(|(tier, result)| Some((*tier, result.clone().ok()?)));
     let mut checks: Vec<_> =
         trials.into_iter().map(|(tier, result)| tier_check(tier, result, counting.is_some())).collect();
-    match counting {
-        Some((tier, gaps)) => checks.extend(gaps.iter().map(|gap| gap_check(tier, gap))),
-        None => {
-            let remedy = "run as root with CAP_BPF and CAP_PERFMON, on a kernel with BTF; the tiers above say what failed";
-            checks.push(Check::missing("observe", "no tier counts creates here", remedy).required());
-        }
-    }
+    let Some((tier, gaps)) = counting else {
+        let remedy =
+            "run as root with CAP_BPF and CAP_PERFMON, on a kernel with BTF; the tiers above say what failed";
+        checks.push(Check::missing("observe", "no tier counts creates here", remedy).required());
+        return checks;
+    };
+    checks.extend(gaps.iter().map(|gap| gap_check(tier, gap)));
     checks
 }
 

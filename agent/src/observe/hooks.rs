@@ -53,6 +53,8 @@ pub(super) struct Planned {
     pub(super) hook: Hook,
     /// What to hang it on: the name of a function, LSM hook or tracepoint.
     pub(super) target: &'static str,
+    /// Offsets by global.
+    offsets: Vec<(&'static str, u64)>,
 }
 
 /// What a tier would load on a kernel.
@@ -60,8 +62,6 @@ pub(super) struct Planned {
 pub(super) struct Plan {
     /// Those that the tier cannot do without first.
     pub(super) hooks: Vec<Planned>,
-    /// Offsets by global.
-    pub(super) offsets: Vec<(&'static str, u64)>,
     /// What goes unseen.
     pub(super) gaps: Vec<Gap>,
 }
@@ -122,30 +122,23 @@ fn first_of(
 }
 
 impl Hook {
-    /// What to hang it on, and the offsets that it needs; the error names what the kernel lacks.
-    fn resolve(
-        &self,
-        types: &KernelTypes,
-        own_fields: &[Field],
-    ) -> Result<(&'static str, Vec<(&'static str, u64)>), String> {
+    /// The error names what the kernel lacks.
+    fn plan(self, types: &KernelTypes, own_fields: &[Field]) -> Result<Planned, String> {
         let target = self.point.resolve(types)?;
         let fields = self.fields.iter().copied().flatten().chain(own_fields);
         let offsets = fields.map(|field| Ok((field.global, field.offset(types)?)));
-        Ok((target, offsets.collect::<Result<_, String>>()?))
+        Ok(Planned { hook: self, target, offsets: offsets.collect::<Result<_, String>>()? })
     }
 }
 
 impl Plan {
     /// What `tier` would load on a kernel with these types.
     pub(super) fn new(tier: Tier, architecture: &Architecture, types: &KernelTypes) -> Result<Self, String> {
-        let mut plan = Self { hooks: Vec::new(), offsets: Vec::new(), gaps: Vec::new() };
+        let mut plan = Self { hooks: Vec::new(), gaps: Vec::new() };
         for hook in tables::of(tier) {
             let own_fields = if hook.program == tables::SYS_EXIT { architecture.fields } else { &[] };
-            match (hook.resolve(types, own_fields), hook.without) {
-                (Ok((target, offsets)), _) => {
-                    plan.hooks.push(Planned { hook, target });
-                    plan.offsets.extend(offsets);
-                }
+            match (hook.plan(types, own_fields), hook.without) {
+                (Ok(planned), _) => plan.hooks.push(planned),
                 (Err(reason), Some(gap)) => plan.gaps.push(Gap::new(gap, reason)),
                 (Err(reason), None) => return Err(reason),
             }
@@ -154,6 +147,11 @@ impl Plan {
         let blind_spots = tables::blind_spots(tier).iter().chain(own);
         plan.gaps.extend(blind_spots.map(|(gap, reason)| Gap::new(*gap, *reason)));
         Ok(plan)
+    }
+
+    /// The offset of each field, by the global that takes it. A field of several hooks is there several times.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.hooks.iter().flat_map(|planned| planned.offsets.iter().copied())
     }
 }
 

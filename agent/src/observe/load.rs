@@ -46,8 +46,9 @@ impl Kernel {
 /// Loads and attaches; the error is the kernel's reason, for people.
 pub(super) fn attach(kernel: &Kernel, tier: Tier, settings: ObserveSettings) -> Result<Attached, String> {
     let own = architecture::own()?;
-    let Plan { hooks, offsets, mut gaps } = Plan::new(tier, own, &kernel.types)?;
-    let mut ebpf = load(kernel, own, &offsets, settings).map_err(|error| short(&error.to_string()))?;
+    let plan = Plan::new(tier, own, &kernel.types)?;
+    let mut ebpf = load(kernel, own, &plan, settings).map_err(|error| short(&error.to_string()))?;
+    let Plan { hooks, mut gaps } = plan;
     let mut programs = Vec::new();
     for planned in hooks {
         match (attach_one(&mut ebpf, &planned, &kernel.btf), planned.hook.without) {
@@ -62,9 +63,10 @@ pub(super) fn attach(kernel: &Kernel, tier: Tier, settings: ObserveSettings) -> 
 fn load(
     kernel: &Kernel,
     own: &Architecture,
-    offsets: &[(&'static str, u64)],
+    plan: &Plan,
     settings: ObserveSettings,
 ) -> Result<Ebpf, aya::EbpfError> {
+    let offsets: Vec<_> = plan.offsets().collect();
     let with_directories = u8::from(settings.with_directories);
     let (native, compat) = (own.native_calls(), own.compat_calls());
     let mark_in_registers = u64::from(own.compat_mark.in_registers);
@@ -77,14 +79,14 @@ fn load(
         .override_global("COMPAT_CALLS", compat.as_slice(), true)
         .override_global("COMPAT_BIT", &own.compat_mark.bit, true)
         .override_global("COMPAT_IN_REGISTERS", &mark_in_registers, true);
-    for (global, offset) in offsets {
+    for (global, offset) in &offsets {
         loader.override_global(global, offset, true);
     }
     loader.load(OBJECT)
 }
 
 fn attach_one(ebpf: &mut Ebpf, planned: &Planned, btf: &Btf) -> Result<(), String> {
-    let Planned { hook, target } = planned;
+    let Planned { hook, target, .. } = planned;
     let refused = |error: ProgramError| match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::debug!(program = hook.program, log = %short(&verifier_log.to_string()), "refused by the kernel");

@@ -51,7 +51,7 @@ impl Recorded {
 
     fn offset(&self, tier: Tier, global: &str) -> Option<u64> {
         let plan = self.plan(tier).unwrap();
-        plan.offsets.iter().find(|(name, _)| *name == global).map(|(_, offset)| *offset)
+        plan.offsets().find(|(name, _)| *name == global).map(|(_, offset)| offset)
     }
 }
 
