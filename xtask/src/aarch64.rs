@@ -54,7 +54,7 @@ fn debians_sysroot() -> Result<Option<PathBuf>> {
     let sysroot = unpacked.join("usr");
     if !ebpf_toolchain::holds(&sysroot.join("lib/rustlib").join(TARGET).join("lib"), "libstd-") {
         step(&format!("download {library} {version} for {TARGET} (once)"));
-        let half = unpacked.with_extension("half");
+        let half = cache().join(format!("{TARGET}-{version}.half"));
         apt::unpack(&format!("{library}:arm64={version}"), "arm64", &half)?;
         // Whole or not at all: a download that was cut short is not taken for the library.
         fs::rename(&half, &unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;

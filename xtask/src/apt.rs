@@ -47,6 +47,8 @@ pub(crate) fn unpack(package: &str, architecture: &str, folder: &Path) -> Result
         format!("Dir::State::lists={}", state.join("lists").display()),
         "Dir::State::status=/dev/null".to_owned(),
         format!("Dir::Cache={}", state.join("cache").display()),
+        // The user that it would else become may not enter root's own cache.
+        "APT::Sandbox::User=root".to_owned(),
     ];
     let apt_get = || {
         let mut apt_get = apt_get();
