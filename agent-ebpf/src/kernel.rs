@@ -43,8 +43,6 @@ pub static TASK_FILES: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_INFO: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
-pub static THREAD_INFO_STATUS: Offset = Global::new(UNSET);
-#[unsafe(no_mangle)]
 pub static FILES_TABLE: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static TABLE_FILES: Offset = Global::new(UNSET);
@@ -60,6 +58,8 @@ pub static REGISTERS_THIRD: Offset = Global::new(UNSET);
 pub static REGISTERS_COMPAT_SECOND: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static REGISTERS_COMPAT_THIRD: Offset = Global::new(UNSET);
+#[unsafe(no_mangle)]
+pub static COMPAT_WORD: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static RENAME_OLD: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]

@@ -11,6 +11,12 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
+/// Where that is kept which is made once for all runs.
+pub(crate) fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from)
+}
+
 /// A program of this workspace, built with `profile`: in the target folder that this very program runs from.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where cargo builds")?;

@@ -2,15 +2,18 @@
 //! out are runs of cargo, apt-get and podsweep itself, one line said for each. Must never hold logic that a test or
 //! the product needs: a person must be able to run each printed command by hand.
 
+mod aarch64;
 mod apt;
 mod bench;
 mod command;
 mod ebpf_toolchain;
 mod levels;
 mod lint;
+mod record_btf;
 mod references;
 mod setup;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -33,10 +36,10 @@ Examples:
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs; for lint Debian's clippy as well.
+busybox-static, e2fsprogs; for lint Debian's clippy and its standard library of aarch64 as well.
 
 Environment:
-  PODSWEEP_CACHE        where bpf-linker is installed (default ~/.cache/podsweep)
+  PODSWEEP_CACHE        where bpf-linker and aarch64's standard library go (default ~/.cache/podsweep)
   PODSWEEP_EBPF_OBJECT  a ready eBPF object: no eBPF toolchain is needed
   PODSWEEP_EBPF_RUSTC   a rustc with a prebuilt core for bpfel-unknown-none
   BPF_LINKER            a ready bpf-linker";
@@ -74,7 +77,7 @@ enum Task {
         #[arg(last = true)]
         nextest: Vec<String>,
     },
-    /// Check formatting, clippy, dependencies and generated references.
+    /// Check formatting, clippy, aarch64, dependencies and generated references.
     Lint,
     /// Format every crate.
     Fmt,
@@ -83,6 +86,14 @@ enum Task {
         /// Write nothing; fail where a reference is out of date.
         #[arg(long)]
         check: bool,
+    },
+    /// Record what the hooks need of a kernel's types, for the tests that need no such kernel.
+    RecordBtf {
+        /// A vmlinuz or vmlinux with BTF, or the BTF itself.
+        kernel: PathBuf,
+        /// VERSION-PROCESSOR, as in 6.6.30-aarch64.
+        #[arg(long)]
+        name: String,
     },
     /// Measure something and print how.
     Bench {
@@ -123,6 +134,9 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
+        Task::RecordBtf { kernel, name } => {
+            setup::run(&[Need::TestRunner]).and_then(|()| record_btf::run(&kernel, &name))
+        }
         Task::Bench { what, output } => setup::run(&[]).and_then(|()| bench::run(what, output)),
     }
 }
