@@ -1,8 +1,9 @@
-//! Children made in the ways that a shell, a runtime and an old program make them. A file of its own for the
-//! `unsafe` that fork(2) and clone(2) need.
+//! Threads, and children made in the ways that a shell, a runtime and an old program make them. A file of its own for
+//! the `unsafe` that fork(2) and clone(2) need.
 #![allow(unsafe_code, reason = "fork(2) and clone(2)")]
 
 use std::io;
+use std::thread;
 
 use nix::libc;
 use nix::sched::{CloneFlags, clone};
@@ -12,6 +13,14 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 /// Stack of a cloned child: it opens a file, and has 64 KiB for that.
 const STACK_BYTES: usize = 64 << 10;
+
+/// `nobody` of Debian; any number but 0 does.
+pub const NOBODY: u32 = 65534;
+
+/// Does the work in a thread, and waits for it.
+pub fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| scope.spawn(work).join()).map_err(|_| io::Error::other("the thread panicked"))?
+}
 
 /// Does the work in a forked child, and waits for it. The caller has one thread.
 pub fn forked(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {

@@ -8,8 +8,10 @@ use std::path::Path;
 use io_uring::types::{Fd, OpenHow};
 use io_uring::{IoUring, Probe, opcode, squeue};
 use nix::libc;
+use nix::unistd::{Uid, setfsuid};
 
 use crate::kernel_raw::c_string;
+use crate::kernel_tasks::{NOBODY, in_thread};
 
 /// Who carries a request out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum By {
     Worker,
     /// The kernel's thread that polls the ring (`IORING_SETUP_SQPOLL`).
     Poller,
-    /// A worker, under registered credentials: a copy of the task's, but not the task's.
+    /// A worker, under credentials that the task had, registered and gave up for others.
     Personality,
 }
 
@@ -114,10 +116,26 @@ unsafe fn done(code: u8, request: squeue::Entry, by: By) -> io::Result<i32> {
     let request = match by {
         By::Submitter | By::Poller => request,
         By::Worker => request.flags(squeue::Flags::ASYNC),
-        By::Personality => request.personality(ring.submitter().register_personality()?),
+        By::Personality => {
+            let request = request.personality(ring.submitter().register_personality()?);
+            // Credentials are a thread's: this one's stay.
+            return in_thread(|| {
+                setfsuid(Uid::from_raw(NOBODY));
+                // SAFETY: the caller's: this thread is waited for.
+                unsafe { submitted(&mut ring, &request) }
+            });
+        }
     };
     // SAFETY: the caller's.
-    unsafe { ring.submission().push(&request) }.map_err(io::Error::other)?;
+    unsafe { submitted(&mut ring, &request) }
+}
+
+/// # Safety
+///
+/// As for [`done`].
+unsafe fn submitted(ring: &mut IoUring, request: &squeue::Entry) -> io::Result<i32> {
+    // SAFETY: the caller's.
+    unsafe { ring.submission().push(request) }.map_err(io::Error::other)?;
     ring.submit_and_wait(1)?;
     let completion = ring.completion().next().ok_or_else(|| io::Error::other("no completion"))?;
     match completion.result() {

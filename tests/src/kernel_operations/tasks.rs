@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sched::CloneFlags;
@@ -17,10 +16,7 @@ use super::Operation;
 use super::called::create_new;
 use super::nodes::within;
 use super::prepare::{nothing, open_to_all};
-use crate::kernel_tasks::{cloned, forked};
-
-/// `nobody` of Debian; any number but 0 does.
-const NOBODY: u32 = 65534;
+use crate::kernel_tasks::{NOBODY, cloned, forked, in_thread};
 
 const VFORK: CloneFlags = CloneFlags::CLONE_VM.union(CloneFlags::CLONE_VFORK);
 /// The descriptors, too, are the parent's: a new one appears in its table.
@@ -56,11 +52,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
 ];
 
 const ONE_FILE: &[(Kind, u64)] = &[(Kind::Create, 1)];
-
-pub(super) fn in_thread(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
-    thread::scope(|scope| scope.spawn(work).join())
-        .map_err(|_| io::Error::other("the operation's thread panicked"))?
-}
 
 fn nested_threads(folder: &Path) -> io::Result<()> {
     in_thread(|| in_thread(|| create_new(&folder.join("new"))))
