@@ -18,6 +18,8 @@ use crate::kernel_tasks::forked;
 /// What a worker is asked for; one line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
+    /// Make and mount a filesystem; otherwise that is done when it is first needed.
+    Mount(Filesystem),
     /// Make what the operation of this name needs.
     Prepare(String, Filesystem),
     /// Do it.
@@ -119,6 +121,7 @@ fn respond(result: io::Result<Answer>) -> io::Result<()> {
 
 fn handle(base: &Path, request: Request) -> io::Result<Answer> {
     match request {
+        Request::Mount(on) => drop(mounted(base, on, Size::Roomy)?),
         Request::Prepare(name, on) => {
             let operation = named(&name)?;
             operation.prepare(&mounted(base, on, operation.size())?)?;

@@ -101,7 +101,13 @@ pub(super) const fn blind_spots(tier: Tier) -> &'static [&'static str] {
     const NAMED: &str =
         "directories are named for files made by open(2), not for directories, nodes or links";
     match tier {
-        Tier::Lsm | Tier::Fexit => &[NAMED],
+        Tier::Lsm | Tier::Fexit => &[
+            "a rename that removed its target, by an io_uring request under other credentials than its task's, is \
+             counted as a rename alone",
+            "calls in flight while another BPF program is attached to the same kernel function, or detached, are \
+             not counted, nor in recursion_misses",
+            NAMED,
+        ],
         Tier::SysExit => &[
             "operations through io_uring are not counted",
             "a rename that removed its target is counted as a rename alone",
@@ -137,8 +143,6 @@ const OPEN_FIELDS: &[Field] = &[
     INODE_NUMBER,
     INODE_SUPER_BLOCK,
     SUPER_BLOCK_DEVICE,
-    TASK_CRED,
-    TASK_REAL_CRED,
 ];
 
 const LSM_OPEN: Hook =
