@@ -56,13 +56,13 @@ pub fn open_by_handle(folder: &Path, name: &str) -> io::Result<()> {
     struct Handle {
         bytes: u32,
         kind: i32,
-        handle: [u8; MAX_HANDLE],
+        opaque: [u8; MAX_HANDLE as usize],
     }
-    const MAX_HANDLE: usize = 128;
+    const MAX_HANDLE: u8 = 128;
 
     let folder = File::open(folder)?;
     let name = CString::new(name)?;
-    let mut handle = Handle { bytes: MAX_HANDLE as u32, kind: 0, handle: [0; MAX_HANDLE] };
+    let mut handle = Handle { bytes: MAX_HANDLE.into(), kind: 0, opaque: [0; MAX_HANDLE as usize] };
     let mut mount = 0_i32;
     let at = folder.as_raw_fd();
     // SAFETY: everything outlives the calls; the kernel writes at most `bytes` into `handle`.
