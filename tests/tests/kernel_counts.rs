@@ -1,6 +1,9 @@
 //! Each operation, on each filesystem, counts exactly what it must, in every tier that this kernel takes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as it must be")]
 
+use std::collections::BTreeMap;
+use std::io;
+
 use podsweep::inventory::CgroupId;
 use podsweep::observe::{Counts, ObserveSettings, Observer, Tier};
 use podsweep_tests::kernel_cgroup::TestCgroup;
@@ -13,10 +16,6 @@ fn worker(name: &str) -> Worker {
     Worker::start(env!("CARGO_BIN_EXE_kernel-worker"), name).unwrap()
 }
 
-fn totals(observer: &mut Observer, cgroup: CgroupId) -> Counts {
-    observer.read().unwrap().get(&cgroup).copied().unwrap_or_default()
-}
-
 /// Does every operation, each by the request that `request` makes: `subject` must count what its row says, and
 /// `bystander` nothing.
 fn every_operation_counts_exactly(
@@ -26,29 +25,44 @@ fn every_operation_counts_exactly(
     request: impl Fn(&Operation) -> Request,
     (subject, bystander): (CgroupId, CgroupId),
 ) {
+    let operations: Vec<_> =
+        kernel_operations::all().filter(|operation| operation.applies_to(filesystem)).collect();
+    for operation in &operations {
+        let prepared = worker.ask(&Request::Prepare(operation.name.to_owned(), filesystem));
+        assert_eq!(prepared.map_err(|error| format!("{}: {error}", operation.name)), Ok(Answer::Done));
+    }
     let mut wrong = Vec::new();
-    for operation in kernel_operations::all().filter(|operation| operation.applies_to(filesystem)) {
-        let name = operation.name;
-        let prepared = worker.ask(&Request::Prepare(name.to_owned(), filesystem));
-        assert_eq!(prepared.map_err(|error| format!("{name}: {error}")), Ok(Answer::Done));
-        let before = [subject, bystander].map(|cgroup| totals(observer, cgroup));
+    let mut before = observer.read().unwrap();
+    for operation in operations {
         let answer = worker.ask(&request(operation));
-        let counted =
-            [totals(observer, subject).since(&before[0]), totals(observer, bystander).since(&before[1])];
-        let expected = match answer {
-            Ok(Answer::Done) => operation.expected(observer.tier()),
-            // What the kernel refuses must count nothing.
-            Ok(Answer::Refused(why)) => {
-                say_refused(operation, filesystem, &why);
-                Counts::default()
-            }
-            Err(error) => panic!("{name} on {filesystem:?}: {error}"),
-        };
+        let after = observer.read().unwrap();
+        let counted = [subject, bystander].map(|cgroup| since(&after, &before, cgroup));
+        let expected = expected(operation, filesystem, observer.tier(), answer);
         if counted != [expected, Counts::default()] {
-            wrong.push(format!("{name}: expected {expected:?}, counted {counted:?}"));
+            wrong.push(format!("{}: expected {expected:?}, counted {counted:?}", operation.name));
         }
+        before = after;
     }
     assert!(wrong.is_empty(), "{} tier on {filesystem:?}:\n{}", observer.tier(), wrong.join("\n"));
+}
+
+type Totals = BTreeMap<CgroupId, Counts>;
+
+fn since(after: &Totals, before: &Totals, cgroup: CgroupId) -> Counts {
+    let of = |totals: &Totals| totals.get(&cgroup).copied().unwrap_or_default();
+    of(after).since(&of(before))
+}
+
+fn expected(operation: &Operation, on: Filesystem, tier: Tier, answer: io::Result<Answer>) -> Counts {
+    match answer {
+        Ok(Answer::Done) => operation.expected(tier),
+        // What the kernel refuses must count nothing.
+        Ok(Answer::Refused(why)) => {
+            say_refused(operation, on, &why);
+            Counts::default()
+        }
+        Err(error) => panic!("{} on {on:?}: {error}", operation.name),
+    }
 }
 
 fn say_refused(operation: &Operation, filesystem: Filesystem, why: &str) {
@@ -108,8 +122,10 @@ fn a_child_that_moves_to_another_cgroup_counts_there_and_not_for_its_parent() {
 }
 
 #[test]
-fn what_each_tier_cannot_see_is_said() {
+fn the_best_tier_is_taken_and_what_each_cannot_see_is_said() {
+    let mut tiers = Vec::new();
     with_each_tier(|observer| {
+        tiers.push(observer.tier());
         let gaps = observer.gaps();
         let says = |word: &str| gaps.iter().any(|gap| gap.contains(word));
         let blind = observer.tier() == Tier::SysExit;
@@ -121,11 +137,5 @@ fn what_each_tier_cannot_see_is_said() {
         assert!(says("removed its target"), "{gaps:?}");
     })
     .unwrap();
-}
-
-#[test]
-fn the_best_tier_is_taken() {
-    let mut tiers = Vec::new();
-    with_each_tier(|observer| tiers.push(observer.tier())).unwrap();
     assert_eq!(Observer::start(&ObserveSettings::default()).unwrap().tier(), tiers[0]);
 }
