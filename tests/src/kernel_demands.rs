@@ -15,6 +15,9 @@ pub const TIERS: &str = "PODSWEEP_TEST_TIERS";
 /// Facilities of the kernel that must be there, with commas between them: `xfs,io_uring`.
 pub const FACILITIES: &str = "PODSWEEP_TEST_FACILITIES";
 
+/// The name among [`FACILITIES`].
+pub const IO_URING: &str = "io_uring";
+
 /// Files that each tier's storm makes on each filesystem, at least; [`STORM_FILES_DEFAULT`] where it is not set.
 pub const STORM_FILES: &str = "PODSWEEP_TEST_STORM_FILES";
 
@@ -47,14 +50,17 @@ pub fn with_each_tier(mut test: impl FnMut(Observer)) -> Result<(), String> {
     Err(format!("counting needs root and a kernel with BTF: {}", reasons.join("; ")))
 }
 
-/// The filesystems of this kernel.
+/// The filesystems of this kernel: xfs may be absent, no other.
 pub fn filesystems() -> Result<Vec<Filesystem>, String> {
+    check_names(FACILITIES, &[Filesystem::Xfs.as_str(), IO_URING])?;
     let mut found = Vec::new();
     for filesystem in Filesystem::ALL {
-        if filesystem.is_known_here().map_err(|error| error.to_string())? {
-            found.push(filesystem);
-        } else {
-            absent(filesystem.as_str(), "this kernel does not have it")?;
+        let name = filesystem.as_str();
+        match filesystem.is_known_here() {
+            Ok(true) => found.push(filesystem),
+            Ok(false) if filesystem == Filesystem::Xfs => absent(name, "this kernel does not have it")?,
+            Ok(false) => return Err(format!("this kernel does not have {name}")),
+            Err(error) => return Err(format!("{name}: {error}")),
         }
     }
     Ok(found)

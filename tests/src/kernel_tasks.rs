@@ -44,9 +44,14 @@ pub fn cloned(flags: CloneFlags, work: fn() -> io::Result<()>) -> io::Result<()>
     wait_for(child)
 }
 
-/// The error's number: 0 is success, and an error without a number is 255.
+/// The error's number; 0 is success. What has no number of the kernel's is 255, or says that the kernel has no such
+/// thing.
 fn exit_code(done: io::Result<()>) -> i32 {
-    done.map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0)
+    match done {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => libc::EOPNOTSUPP,
+        Err(error) => error.raw_os_error().unwrap_or(255),
+    }
 }
 
 fn wait_for(child: Pid) -> io::Result<()> {

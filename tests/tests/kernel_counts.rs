@@ -7,7 +7,7 @@ use std::io;
 use podsweep::inventory::CgroupId;
 use podsweep::observe::{Counts, ObserveSettings, Observer, Tier};
 use podsweep_tests::kernel_cgroup::TestCgroup;
-use podsweep_tests::kernel_demands::{absent, filesystems, with_each_tier};
+use podsweep_tests::kernel_demands::{IO_URING, absent, filesystems, with_each_tier};
 use podsweep_tests::kernel_filesystems::Filesystem;
 use podsweep_tests::kernel_operations::{self, Operation};
 use podsweep_tests::kernel_worker::{Answer, Request, Worker};
@@ -66,8 +66,8 @@ fn expected(operation: &Operation, on: Filesystem, tier: Tier, answer: io::Resul
 }
 
 fn say_refused(operation: &Operation, filesystem: Filesystem, why: &str) {
-    if operation.needs_io_uring() && why.contains("io_uring") {
-        absent("io_uring", &format!("{}: {why}", operation.name)).unwrap();
+    if operation.needs_io_uring() && why.contains(IO_URING) {
+        absent(IO_URING, &format!("{}: {why}", operation.name)).unwrap();
     } else {
         eprintln!("{} on {filesystem:?}: not tried: {why}", operation.name);
     }
