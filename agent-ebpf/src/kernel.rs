@@ -81,6 +81,9 @@ pub static NODE_ID: Offset = Global::new(UNSET);
 /// guards the value.
 pub const FMODE_CREATED: u32 = 0x10_0000;
 
+/// `FMODE_NOACCOUNT` of the same file, since 4.19: opened by the kernel for itself, as overlayfs does on its layers.
+pub const FMODE_NOACCOUNT: u32 = 0x2000_0000;
+
 /// `O_CREAT`, the same on x86-64, i386 and arm64 (`include/uapi/asm-generic/fcntl.h`).
 pub const O_CREAT: u64 = 0o100;
 

@@ -25,9 +25,10 @@ const BUILD: [(&str, &str); 2] = [
 ];
 
 /// What [`Need::Containers`] stands for.
-const CONTAINERS: [(&str, &str); 2] = [
+const CONTAINERS: [(&str, &str); 3] = [
     ("runc", "runc"),           // starts the containers of node tests and demo
     ("mkfs.ext4", "e2fsprogs"), // loop-mounted filesystems of the kernel tests
+    ("mkfs.xfs", "xfsprogs"),   // the same
 ];
 
 /// The root filesystem of all test containers. An installed Debian has the dynamic one for its initramfs, which does

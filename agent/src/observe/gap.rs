@@ -42,8 +42,12 @@ pub enum GapId {
     Rename,
     /// That a rename removed its target.
     RenameOver,
+    /// The same of an io_uring request under other credentials than its task's.
+    RenameOverUnderOthers,
     /// Socket nodes made by bind(2).
     UnixBind,
+    /// What is under way while another BPF program is attached to the same kernel function.
+    CallsInFlight,
     /// The moment at which a cgroup is made.
     CgroupMkdir,
     /// The moment at which a cgroup is removed.
@@ -63,7 +67,7 @@ const OTHER_KERNEL: &str = "run a kernel that docs/kernels.md lists without this
 
 impl GapId {
     /// In the order in which they are listed.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::IoUring,
         Self::CoreDump,
         Self::SwappedDescriptor,
@@ -76,7 +80,9 @@ impl GapId {
         Self::Rmdir,
         Self::Rename,
         Self::RenameOver,
+        Self::RenameOverUnderOthers,
         Self::UnixBind,
+        Self::CallsInFlight,
         Self::CgroupMkdir,
         Self::CgroupRmdir,
     ];
@@ -123,6 +129,18 @@ impl GapId {
                 "rename_over",
                 "a rename that removed its target is counted as a rename alone",
                 "none needed for bursts, which creates alone make; else a kernel that docs/kernels.md lists without this gap",
+            ),
+            Self::RenameOverUnderOthers => (
+                "rename_over_under_others",
+                "a rename that removed its target, by an io_uring request under other credentials than its task's, \
+                 is counted as a rename alone",
+                "none needed for bursts, which creates alone make",
+            ),
+            Self::CallsInFlight => (
+                "calls_in_flight",
+                "calls under way while another BPF program is attached to the same kernel function, or detached, \
+                 are not counted, nor in recursion_misses",
+                "none needed: it takes another tool's start or end, and then microseconds",
             ),
             Self::UnixBind => ("unix_bind", "socket nodes made by bind(2) are not counted", OTHER_KERNEL),
             Self::CgroupMkdir => {

@@ -27,7 +27,11 @@ pub(in crate::observe) const fn blind_spots(tier: Tier) -> &'static [(GapId, &'s
     const NAMED: (GapId, &str) =
         (GapId::DirectoriesBeyondOpen, "only an open file leads to its directory on every kernel");
     match tier {
-        Tier::Lsm | Tier::Fexit => &[NAMED],
+        Tier::Lsm | Tier::Fexit => &[
+            (GapId::RenameOverUnderOthers, "overlayfs's own renames look the same"),
+            (GapId::CallsInFlight, "the kernel swaps the code that calls the hook"),
+            NAMED,
+        ],
         Tier::SysExit => &[
             (GapId::IoUring, "they return from no system call of their own"),
             (GapId::CoreDump, "the kernel makes the file outside any system call"),
@@ -55,23 +59,13 @@ const FILE: &[Field] = &[
 
 const DENTRY_INODE: Field = Field::new("DENTRY_INODE", "dentry", "d_inode");
 
-/// Whose credentials a task acts under.
-const CREDENTIALS: &[Field] = &[
-    Field::new("TASK_CRED", "task_struct", "cred"),
-    Field::new("TASK_REAL_CRED", "task_struct", "real_cred"),
-];
-
-const LSM_OPEN: Hook = Hook {
-    program: "lsm_file_open",
-    point: Point::Lsm("file_open", 1),
-    fields: &[FILE, CREDENTIALS],
-    without: None,
-};
+const LSM_OPEN: Hook =
+    Hook { program: "lsm_file_open", point: Point::Lsm("file_open", 1), fields: &[FILE], without: None };
 
 const FEXIT_OPEN: Hook = Hook {
     program: "fexit_open",
     point: Point::Return(&["do_file_open", "do_filp_open"], 3),
-    fields: &[FILE, CREDENTIALS],
+    fields: &[FILE],
     without: None,
 };
 
@@ -86,15 +80,14 @@ const PATH_CALLS: [Hook; 9] = [
     Hook {
         program: "fexit_rename_over",
         point: Point::Return(&["vfs_rename"], 1),
-        fields: &[
-            &[
-                Field::new("RENAME_OLD", "renamedata", "old_dentry"),
-                Field::new("RENAME_NEW", "renamedata", "new_dentry"),
-                Field::new("RENAME_FLAGS", "renamedata", "flags"),
-                DENTRY_INODE,
-            ],
-            CREDENTIALS,
-        ],
+        fields: &[&[
+            Field::new("RENAME_OLD", "renamedata", "old_dentry"),
+            Field::new("RENAME_NEW", "renamedata", "new_dentry"),
+            Field::new("RENAME_FLAGS", "renamedata", "flags"),
+            DENTRY_INODE,
+            Field::new("TASK_CRED", "task_struct", "cred"),
+            Field::new("TASK_REAL_CRED", "task_struct", "real_cred"),
+        ]],
         without: Some(GapId::RenameOver),
     },
     Hook {
