@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, output, quick_to_build, run, step, which};
+use crate::command::{cache, cargo, output, quick_to_build, run, step, which};
 
 /// What the kernel side is compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -84,11 +84,6 @@ fn has_linker() -> bool {
 /// It does not where an upgrade has taken its libLLVM away.
 fn cached_linker_starts() -> bool {
     output(Command::new(linker_folder().join("bin/bpf-linker")).arg("--version")).is_some()
-}
-
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
-    std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from)
 }
 
 fn linker_folder() -> PathBuf {
