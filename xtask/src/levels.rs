@@ -92,8 +92,7 @@ impl Level {
 /// nextest's filter for what runs in guests: what is there for them alone, what shows this machine's kernel to be
 /// right and may find another's wrong, and one end-to-end test.
 pub(crate) fn in_guests() -> String {
-    let for_guests = "(package(podsweep-tests) and binary(/^vm_/))";
-    [for_guests, &Level::Kernel.filter(), MAIN_JOB].join(" + ")
+    [ON_THIS_KERNEL, "(package(podsweep-tests) and binary(/^(kernel|vm)_/))", MAIN_JOB].join(" + ")
 }
 
 fn needs_root() -> Option<String> {
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn tests_for_guests_never_run_on_the_host() {
         let on_the_host = filter(Level::value_variants());
-        assert!(in_guests().contains("binary(/^vm_/)") && !on_the_host.contains("vm_"), "{on_the_host}");
+        assert!(in_guests().contains("(kernel|vm)_") && !on_the_host.contains("vm"), "{on_the_host}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! In: what `cargo nextest list` says on the host. Out: a payload and the command that runs them. Must never build
 //! anything for guests alone: what is tested there is what was tested here.
 
+use std::io::{IsTerminal as _, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,9 +15,13 @@ use crate::levels;
 
 /// Limits of one test, and the JUnit file, for guests: in `.config/nextest.toml`.
 const PROFILE: &str = "vm";
+/// Files of the repository without which nextest does not start.
+const READ_BY_NEXTEST: [&str; 2] = ["Cargo.toml", ".config/nextest.toml"];
 /// Tests that run on the host and not in guests: a filter for each, and why.
-const NOT_IN_GUESTS: [(&str, &str); 1] =
-    [("test(=cgroups_of_v1_hierarchies_are_not_told_of)", "a guest has no v1 hierarchy to be confused with")];
+const NOT_IN_GUESTS: [(&str, &str); 2] = [
+    ("test(=cgroups_of_v1_hierarchies_are_not_told_of)", "a guest has no v1 hierarchy to be confused with"),
+    ("test(/^sweep::tests::sources::/)", "reads the source code, which is the same for every kernel"),
+];
 
 /// The tests, as nextest on the host knows them.
 #[derive(Debug)]
@@ -58,7 +63,9 @@ impl Suite {
         payload.show(&root())?;
         let target = self.path(&["rust-build-meta", "target-directory"])?;
         payload.show(&target)?;
-        payload.add_file(&root().join(".config/nextest.toml"))?;
+        for file in READ_BY_NEXTEST {
+            payload.add_file(&root().join(file))?;
+        }
         let binaries = binaries(&self.listed)?;
         for binary in binaries.values() {
             payload.add_program(&path(binary, "binary-path")?)?;
@@ -78,11 +85,17 @@ impl Suite {
         let metadata =
             ["--cargo-metadata", "/payload/cargo.json", "--binaries-metadata", "/payload/binaries.json"];
         let filter = ["-E", self.filter.as_str()];
-        let words = fixed.into_iter().chain(metadata).chain(filter).map(str::to_owned);
+        let color = ["--color", if stdout().is_terminal() { "always" } else { "never" }];
+        let words = fixed.into_iter().chain(metadata).chain(color).chain(filter).map(str::to_owned);
         let words: Vec<_> = words.chain(arguments.iter().cloned()).collect();
         let folder = script(&[root().to_string_lossy().into_owned()]);
         let junit = format!("target/nextest/{PROFILE}/junit.xml");
-        format!("cd {folder} || exit\n{}\ncode=$?\ncp {junit} /results\nexit $code", script(&words))
+        // Files that tests make are on a disk, as on the host: on a tmpfs, no limit of I/O applies.
+        let environment = "export TMPDIR=/var/tmp";
+        format!(
+            "{environment}\ncd {folder} || exit\n{}\ncode=$?\ncp {junit} /results\nexit $code",
+            script(&words)
+        )
     }
 
     fn path(&self, keys: &[&str]) -> Result<PathBuf> {
