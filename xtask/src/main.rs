@@ -30,15 +30,17 @@ Examples:
   cargo xtask test                      every test level that this machine can run
   cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
+  cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs; for lint Debian's clippy as well.
+busybox-static, e2fsprogs; for lint Debian's clippy as well; for guests QEMU, xfsprogs and kernels.
 
 Environment:
-  PODSWEEP_CACHE        where bpf-linker is installed (default ~/.cache/podsweep)
+  PODSWEEP_CACHE        where bpf-linker, kernels and root images are kept (default ~/.cache/podsweep)
   PODSWEEP_EBPF_OBJECT  a ready eBPF object: no eBPF toolchain is needed
   PODSWEEP_EBPF_RUSTC   a rustc with a prebuilt core for bpfel-unknown-none
   BPF_LINKER            a ready bpf-linker";

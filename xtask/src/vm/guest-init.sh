@@ -1,8 +1,7 @@
 #!/bin/sh
 # PID 1 of a guest. In: the disks that QEMU gives it: the root (this file is on it), the payload (`run`: the command;
 # `tree`: files of the host; `folders`: those of its folders that are shown at their own place), and an empty one for
-# results. Out: whatever the command leaves in /results, its exit
-# code among it. It must always end by powering off: QEMU ends with it.
+# results. Out: whatever the command leaves in /results, its exit code among it. It must always end by powering off: QEMU ends with it.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
 
 mount -t proc proc /proc

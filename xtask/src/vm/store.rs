@@ -2,10 +2,11 @@
 //! missing; with everything there, no network is asked.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::alone_in;
 use super::catalogue::{Catalogue, Entry};
 use super::kernel::{Kernel, PACKAGE};
 use super::private_apt::PrivateApt;
@@ -38,6 +39,7 @@ impl Store {
     }
 
     fn update(&self) -> Result<Catalogue> {
+        let _alone = alone_in(&self.folder)?;
         let apt = PrivateApt::update(&self.apt())?;
         let catalogue = Catalogue::from_madison(&apt.versions(PACKAGE)?)?;
         let file = self.catalogue_file();
@@ -58,6 +60,11 @@ impl Store {
             Some(kernel) => Ok(kernel),
             None => Kernel::fetch(&PrivateApt::open(&self.apt())?, &self.kernels(), entry),
         }
+    }
+
+    /// Where it all is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the choice of an accelerator is remembered.

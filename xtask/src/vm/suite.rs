@@ -18,9 +18,16 @@ const PROFILE: &str = "vm";
 /// Files of the repository without which nextest does not start.
 const READ_BY_NEXTEST: [&str; 2] = ["Cargo.toml", ".config/nextest.toml"];
 /// Tests that run on the host and not in guests: a filter for each, and why.
-const NOT_IN_GUESTS: [(&str, &str); 2] = [
+const NOT_IN_GUESTS: [(&str, &str); 6] = [
     ("test(=cgroups_of_v1_hierarchies_are_not_told_of)", "a guest has no v1 hierarchy to be confused with"),
     ("test(/^sweep::tests::sources::/)", "reads the source code, which is the same for every kernel"),
+    ("(package(podsweep) and binary(cli))", "what commands print is the same on every kernel"),
+    ("test(/^report::(journal|state_dir)::tests::/)", "files of podsweep's own are the same on every kernel"),
+    (
+        "test(=limits::a_small_quota_holds_the_worker_back)",
+        "20 times the work of a quick machine, at 5 % of a CPU",
+    ),
+    ("test(=ends::time_in_which_nobody_reads_is_not_the_walks)", "its deadline is for a machine's own speed"),
 ];
 
 /// The tests, as nextest on the host knows them.
