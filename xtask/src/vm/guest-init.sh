@@ -21,7 +21,7 @@ for link in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
 done
 hostname podsweep-guest
 # Nobody loads these on demand: there is no udev, and no device node without the module.
-modprobe -a loop fuse
+modprobe -a virtio_pci virtio_blk loop fuse
 ip link set lo up
 
 # cgroup2 alone. A cgroup that hands controllers to its children may hold no process itself: so PID 1 leaves the root.
@@ -35,7 +35,7 @@ done
 # The host waits for this line.
 echo "podsweep-guest: up" > /dev/console
 
-mount /dev/nvme0n2 /payload
+mount /dev/vda /payload
 while read -r folder; do
     mkdir -p "$folder"
     mount --bind "/payload/tree$folder" "$folder"
@@ -50,6 +50,6 @@ else
 fi
 echo $? > /results/exit-code
 
-tar -cf /dev/nvme0n3 -C /results .
+tar -cf /dev/vdb -C /results .
 sync
 poweroff -f

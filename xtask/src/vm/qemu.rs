@@ -57,11 +57,11 @@ impl Machine {
         let signals = if self.interactive { "off" } else { "on" };
         arguments.extend(words(&["-chardev", &format!("stdio,id=command,signal={signals}")]));
         arguments.extend(words(&["-serial", "chardev:command"]));
-        // One controller: the guest's names of the disks follow their numbers, whatever is found first.
-        arguments.extend(words(&["-device", "nvme,id=disks,serial=podsweep"]));
-        arguments.extend(disk(1, &self.root, "snapshot=on,"));
-        arguments.extend(disk(2, &self.payload, "snapshot=on,"));
-        arguments.extend(disk(3, &self.results, ""));
+        // Its driver is in all kernels. It names its disks in the order in which it happens to find them: so, one.
+        arguments.extend(disk("nvme,serial=podsweep", "root", &self.root, "snapshot=on,"));
+        // In this order, they are vda and vdb of every guest.
+        arguments.extend(disk("virtio-blk-pci", "payload", &self.payload, "snapshot=on,"));
+        arguments.extend(disk("virtio-blk-pci", "results", &self.results, ""));
         arguments
     }
 }
@@ -75,11 +75,10 @@ fn kernel_command_line() -> String {
     )
 }
 
-fn disk(number: u8, file: &Path, options: &str) -> [OsString; 4] {
+fn disk(device: &str, name: &str, file: &Path, options: &str) -> [OsString; 4] {
     // A crash of the host leaves nothing worth keeping: no flush of the guest's is passed on.
-    let drive = option(&format!("id=disk{number},if=none,format=raw,cache=unsafe,{options}file="), file);
-    let device = format!("nvme-ns,bus=disks,drive=disk{number},nsid={number}");
-    ["-drive".into(), drive, "-device".into(), device.into()]
+    let drive = option(&format!("id={name},if=none,format=raw,cache=unsafe,{options}file="), file);
+    ["-drive".into(), drive, "-device".into(), format!("{device},drive={name}").into()]
 }
 
 /// QEMU ends an option at a comma; two stand for one.
@@ -139,6 +138,15 @@ mod tests {
         assert!(line(&kvm).contains("-accel kvm -cpu host"));
         assert!(!line(&kvm).contains("tcg"));
         assert!(!line(&machine()).contains("kvm"));
+    }
+
+    #[test]
+    fn the_controller_that_names_disks_as_it_finds_them_has_one() {
+        let line = line(&machine());
+        assert_eq!(line.matches("-device nvme").count(), 1);
+        let [payload, results] =
+            ["payload", "results"].map(|name| line.find(&format!("virtio-blk-pci,drive={name}")));
+        assert!(payload.is_some() && payload < results, "{line}");
     }
 
     #[test]
