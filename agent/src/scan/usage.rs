@@ -16,6 +16,8 @@ pub(super) struct Usage {
     pub(super) throttled: Duration,
     /// Bytes read from devices.
     pub(super) read_bytes: u64,
+    /// Reads of devices.
+    pub(super) reads: u64,
     /// Processes killed for want of memory.
     pub(super) oom_kills: u64,
 }
@@ -28,8 +30,11 @@ pub(super) fn read(directories: &[PathBuf]) -> Usage {
         usage.cpu += Duration::from_micros(keyed(&cpu, "usage_usec"));
         usage.throttled += Duration::from_micros(keyed(&cpu, "throttled_usec"));
         usage.throttled += Duration::from_nanos(keyed(&cpu, "throttled_time"));
-        usage.read_bytes += v2_read_bytes(&text(directory, "io.stat"));
-        usage.read_bytes += v1_read_bytes(&text(directory, "blkio.throttle.io_service_bytes"));
+        let io = text(directory, "io.stat");
+        usage.read_bytes += v2_sum(&io, "rbytes=");
+        usage.reads += v2_sum(&io, "rios=");
+        usage.read_bytes += v1_reads(&text(directory, "blkio.throttle.io_service_bytes"));
+        usage.reads += v1_reads(&text(directory, "blkio.throttle.io_serviced"));
         usage.oom_kills += keyed(&text(directory, "memory.events"), "oom_kill");
         usage.oom_kills += keyed(&text(directory, "memory.oom_control"), "oom_kill");
     }
@@ -51,12 +56,12 @@ fn keyed(text: &str, key: &str) -> u64 {
 }
 
 /// `MAJ:MIN rbytes=N wbytes=N …`, one line per device.
-fn v2_read_bytes(text: &str) -> u64 {
-    text.split_whitespace().filter_map(|word| word.strip_prefix("rbytes=")?.parse::<u64>().ok()).sum()
+fn v2_sum(text: &str, key: &str) -> u64 {
+    text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum()
 }
 
 /// `MAJ:MIN Read N`, one line per device and direction.
-fn v1_read_bytes(text: &str) -> u64 {
+fn v1_reads(text: &str) -> u64 {
     text.lines().filter_map(|line| line.split_once(" Read ")?.1.trim().parse::<u64>().ok()).sum()
 }
 
@@ -66,8 +71,9 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        assert_eq!(v2_read_bytes("8:0 rbytes=10 wbytes=5 rios=1\n8:16 rbytes=7 wbytes=0\n"), 17);
-        assert_eq!(v1_read_bytes("254:0 Read 10\n254:0 Write 3\n8:0 Read 7\nTotal 20\n"), 17);
+        let io = "8:0 rbytes=10 wbytes=5 rios=1\n8:16 rbytes=7 wbytes=0 rios=2\n";
+        assert_eq!((v2_sum(io, "rbytes="), v2_sum(io, "rios=")), (17, 3));
+        assert_eq!(v1_reads("254:0 Read 10\n254:0 Write 3\n8:0 Read 7\nTotal 20\n"), 17);
         assert_eq!(keyed("usage_usec 12\nuser_usec 9\n", "user_usec"), 9);
         assert_eq!(keyed("oom_kill_disable 0\noom_kill 2\n", "oom_kill"), 2);
     }

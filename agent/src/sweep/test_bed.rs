@@ -195,6 +195,7 @@ fn report(end: ScanEnd) -> ScanReport {
         cpu: Duration::ZERO,
         throttled: Duration::ZERO,
         read_bytes: 0,
+        reads: 0,
         limits: BTreeMap::new(),
         missing_limits: Vec::new(),
     }

@@ -36,13 +36,14 @@ const FILESYSTEMS: [Filesystem; 3] = [Filesystem::Tmpfs, Filesystem::Ext4, Files
 pub fn run() -> Result<Figures> {
     let folder = TempDir::with_prefix("podsweep-bench-")?;
     mount_all(folder.path()).context("cannot mount the filesystems to measure on")?;
-    let (watchers, left_out) = watchers();
+    let (watchers, mut left_out) = watchers();
     let mut measured = Vec::new();
     for filesystem in FILESYSTEMS {
         let place = filesystem.root(folder.path()).join("bench-hooks");
-        let work = Work::creates(&place)?;
-        let rounds = measure(&work, &watchers, &format!("{filesystem:?}").to_lowercase())?;
-        measured.extend(rounds.figures(CREATES));
+        let (work, on) = (Work::creates(&place)?, format!("{filesystem:?}").to_lowercase());
+        let (here, not_here) = possible(&watchers, &place);
+        left_out.extend(not_here.into_iter().map(|reason| format!("{on}: {reason}")));
+        measured.extend(measure(&work, &here, &on)?.figures(CREATES));
     }
     let unrelated = measure(&Work::unrelated(), &watchers, "getppid")?.figures(work::UNRELATED);
     let (programs, memory) = accounted(&watchers, &folder.path().join("tmpfs/bench-programs"))?;
