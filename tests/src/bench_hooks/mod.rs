@@ -13,8 +13,10 @@ mod watcher;
 mod work;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::mount::{MntFlags, umount2};
 use podsweep::observe::{Tier, trial};
 use tempfile::TempDir;
 
@@ -24,7 +26,7 @@ use kernel_memory::KernelMemory;
 use watcher::{Watcher, Watching};
 use work::{CREATES, Work};
 
-use crate::kernel_filesystems::{Filesystem, mount_all};
+use crate::kernel_filesystems::{Filesystem, Size, leave_host};
 
 /// Rounds of each: odd, so that the median is one of them.
 const ROUNDS: usize = 15;
@@ -32,21 +34,51 @@ const ROUNDS: usize = 15;
 /// Where files are made.
 const FILESYSTEMS: [Filesystem; 3] = [Filesystem::Tmpfs, Filesystem::Ext4, Filesystem::Overlay];
 
+/// The filesystems, in a mount namespace of this process's own.
+struct Places(TempDir);
+
+impl Places {
+    fn mount() -> Result<Self> {
+        let places = Self(TempDir::with_prefix("podsweep-bench-")?);
+        leave_host().context("cannot make a mount namespace")?;
+        for filesystem in FILESYSTEMS {
+            let mounted = filesystem.mount(places.0.path(), Size::Roomy);
+            mounted.with_context(|| format!("cannot mount {} to measure on", filesystem.as_str()))?;
+        }
+        Ok(places)
+    }
+
+    fn folder(&self, filesystem: Filesystem) -> PathBuf {
+        filesystem.root(self.0.path(), Size::Roomy).join("bench-hooks")
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        // So that the folder can go. Where one stays mounted, it is gone with the process.
+        for filesystem in FILESYSTEMS {
+            let root = filesystem.root(self.0.path(), Size::Roomy);
+            for mount_point in [root.clone(), root.with_extension("layers")] {
+                let _ = umount2(&mount_point, MntFlags::MNT_DETACH);
+            }
+        }
+    }
+}
+
 /// Measures everything. Needs root; mounts in a mount namespace of its own.
 pub fn run() -> Result<Figures> {
-    let folder = TempDir::with_prefix("podsweep-bench-")?;
-    mount_all(folder.path()).context("cannot mount the filesystems to measure on")?;
+    let places = Places::mount()?;
     let (watchers, mut left_out) = watchers();
     let mut measured = Vec::new();
     for filesystem in FILESYSTEMS {
-        let place = filesystem.root(folder.path()).join("bench-hooks");
-        let (work, on) = (Work::creates(&place)?, format!("{filesystem:?}").to_lowercase());
+        let place = places.folder(filesystem);
+        let work = Work::creates(&place)?;
         let (here, not_here) = possible(&watchers, &place);
-        left_out.extend(not_here.into_iter().map(|reason| format!("{on}: {reason}")));
-        measured.extend(measure(&work, &here, &on)?.figures(CREATES));
+        left_out.extend(not_here.into_iter().map(|reason| format!("{}: {reason}", filesystem.as_str())));
+        measured.extend(measure(&work, &here, filesystem.as_str())?.figures(CREATES));
     }
     let unrelated = measure(&Work::unrelated(), &watchers, "getppid")?.figures(work::UNRELATED);
-    let (programs, memory) = accounted(&watchers, &folder.path().join("tmpfs/bench-programs"))?;
+    let (programs, memory) = accounted(&watchers, &places.folder(Filesystem::Tmpfs))?;
     say("");
     Ok(Figures::new(measured, unrelated, programs, memory, left_out))
 }
@@ -57,7 +89,7 @@ fn watchers() -> (Vec<Watcher>, Vec<String>) {
     let mut left_out = Vec::new();
     for (tier, tried) in trial() {
         match tried {
-            Ok(()) => {
+            Ok(_) => {
                 found.extend(
                     [false, true].map(|with_directories| Watcher::Podsweep { tier, with_directories }),
                 );
@@ -65,10 +97,18 @@ fn watchers() -> (Vec<Watcher>, Vec<String>) {
             Err(reason) => left_out.push(format!("podsweep, tier {tier}: {reason}")),
         }
     }
-    for peer in [Watcher::EventPerFile, Watcher::Fanotify, Watcher::Inotify] {
-        match peer.possible() {
-            Ok(()) => found.push(peer),
-            Err(reason) => left_out.push(format!("{peer}: {reason}")),
+    found.extend([Watcher::EventPerFile, Watcher::Fanotify, Watcher::Inotify]);
+    (found, left_out)
+}
+
+/// Those of the watchers that can watch there, and why the others cannot: fanotify wants file handles, which not
+/// every overlayfs has.
+fn possible(watchers: &[Watcher], place: &Path) -> (Vec<Watcher>, Vec<String>) {
+    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+    for watcher in watchers {
+        match Watching::begin(*watcher, place).and_then(Watching::end) {
+            Ok(_) => found.push(*watcher),
+            Err(reason) => left_out.push(format!("{reason:#}")),
         }
     }
     (found, left_out)
@@ -92,7 +132,7 @@ fn measure<'w>(work: &Work, watchers: &'w [Watcher], on: &str) -> Result<Rounds<
 }
 
 /// What the kernel itself says of podsweep's programs: time by its statistics, memory by its accounts.
-fn accounted(watchers: &[Watcher], place: &std::path::Path) -> Result<(Vec<Program>, Vec<KernelMemory>)> {
+fn accounted(watchers: &[Watcher], place: &Path) -> Result<(Vec<Program>, Vec<KernelMemory>)> {
     let work = Work::creates(place)?;
     let (mut programs, mut memory) = (Vec::new(), Vec::new());
     for watcher in watchers {

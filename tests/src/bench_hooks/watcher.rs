@@ -58,13 +58,6 @@ impl fmt::Display for Watcher {
     }
 }
 
-impl Watcher {
-    /// Whether this kernel takes it; the reason if not.
-    pub(super) fn possible(self) -> Result<()> {
-        Watching::begin(self, Path::new("/tmp"))?.end().map(drop)
-    }
-}
-
 /// What a reader came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Read {
