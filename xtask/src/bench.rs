@@ -9,7 +9,7 @@ mod scan;
 mod timing;
 mod tree;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::Output;
@@ -24,9 +24,11 @@ pub(crate) enum What {
 }
 
 /// Measures.
-pub(crate) fn run(what: What, output: Output) -> Result<()> {
-    match what {
-        What::Scan => scan::run(output),
-        What::Hooks => hooks::run(output),
+pub(crate) fn run(what: What, output: Output, kernel: Option<&str>) -> Result<()> {
+    match (what, kernel) {
+        (What::Hooks, Some(kernel)) => hooks::count_instructions(kernel, output),
+        (What::Hooks, None) => hooks::run(output),
+        (_, Some(_)) => bail!("--kernel is for `bench hooks` alone: the others need real time"),
+        (What::Scan, None) => scan::run(output),
     }
 }

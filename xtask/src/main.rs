@@ -135,6 +135,9 @@ enum Task {
         /// What to print: a table, or one JSON object.
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
+        /// hooks: measure in a guest with this kernel, by counting instructions.
+        #[arg(long)]
+        kernel: Option<String>,
     },
 }
 
@@ -170,7 +173,11 @@ fn dispatch(task: Task) -> Result<ExitCode> {
         Task::RecordBtf { kernel, name } => {
             setup::run(&[Need::TestRunner]).and_then(|()| record_btf::run(&kernel, &name))
         }
-        Task::Bench { what, output } => setup::run(&[]).and_then(|()| bench::run(what, output)),
+        Task::Bench { what, output, kernel } => {
+            let guests = kernel.as_ref().map(|_| Need::Guests);
+            let needs: Vec<_> = guests.into_iter().collect();
+            setup::run(&needs).and_then(|()| bench::run(what, output, kernel.as_deref()))
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -89,7 +89,34 @@ pub(crate) fn command(kernel: &str, update: bool, words: &[String], limit: Durat
         payload.add_text("interactive", "")?;
     }
     let image = payload.image()?;
-    Ok(ExitCode::from(Guest { store: &store, entry: &entry, payload: &image, is_interactive }.run(limit)?))
+    let guest = Guest { store: &store, entry: &entry, payload: &image, is_interactive, accelerator: None };
+    Ok(ExitCode::from(guest.run(limit)?))
+}
+
+/// Runs one program in a guest whose clocks count instructions.
+pub(crate) fn count_instructions(
+    kernel: &str,
+    program: &Path,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<()> {
+    let store = Store::open()?;
+    let entry = store.catalogue(false)?.named(kernel)?.clone();
+    let _alone = alone_in(&folder()?)?;
+    let mut payload = Payload::in_folder(folder()?.join("bench"))?;
+    payload.show(&target()?)?;
+    payload.add_program(program)?;
+    let words = std::iter::once(program.to_string_lossy().into_owned());
+    let words: Vec<_> = words.chain(arguments.iter().map(|word| (*word).to_owned())).collect();
+    payload.set_command(&payload::script(&words))?;
+    let image = payload.image()?;
+    let counting = Some(Accelerator::Counting);
+    let guest =
+        Guest { store: &store, entry: &entry, payload: &image, is_interactive: false, accelerator: counting };
+    match guest.run(limit)? {
+        0 => Ok(()),
+        code => bail!("{} ended with {code} in the guest; what it said is above", program.display()),
+    }
 }
 
 /// Runs the tests that are for guests on each of the kernels named; all of them where `all`. `arguments` are passed on
@@ -105,7 +132,8 @@ pub(crate) fn test(kernels: &[String], all: bool, arguments: &[String]) -> Resul
     step(&format!("vm: payload made in {:.1} s", started.elapsed().as_secs_f32()));
     let mut failed = Vec::new();
     for entry in entries {
-        let guest = Guest { store: &store, entry: &entry, payload: &image, is_interactive: false };
+        let guest =
+            Guest { store: &store, entry: &entry, payload: &image, is_interactive: false, accelerator: None };
         match guest.run(TESTS_WITHIN) {
             Ok(0) => {}
             Ok(code) => failed.push(format!("{}: nextest ended with {code}", entry.series)),
@@ -147,6 +175,8 @@ struct Guest<'a> {
     entry: &'a Entry,
     payload: &'a Path,
     is_interactive: bool,
+    /// `None`: whatever is fastest here.
+    accelerator: Option<Accelerator>,
 }
 
 impl Guest<'_> {
@@ -191,7 +221,10 @@ impl Guest<'_> {
         };
         disk::empty(&machine.results, results::BYTES)?;
         let trial = || boot::comes_up(&machine, TRIAL_WITHIN);
-        machine.accelerator = Accelerator::choose(&self.store.accelerator_file(), trial)?;
+        machine.accelerator = match self.accelerator {
+            Some(asked) => asked,
+            None => Accelerator::choose(&self.store.accelerator_file(), trial)?,
+        };
         Ok(machine)
     }
 }

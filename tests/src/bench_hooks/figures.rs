@@ -6,7 +6,6 @@ use std::time::Duration;
 use podsweep::observe::{ProgramCost, Tier};
 use serde::Serialize;
 
-use super::ROUNDS;
 use super::kernel_memory::KernelMemory;
 use super::watcher::{Read, Watcher};
 
@@ -121,6 +120,7 @@ impl Program {
 
 impl Figures {
     pub(super) fn new(
+        rounds: usize,
         creates: Vec<Cost>,
         unrelated: Vec<Cost>,
         programs: Vec<Program>,
@@ -131,7 +131,7 @@ impl Figures {
             kernel: first_word("/proc/sys/kernel/osrelease"),
             processor: processor(),
             load: first_word("/proc/loadavg"),
-            rounds: ROUNDS,
+            rounds,
             creates,
             unrelated,
             programs,
@@ -235,7 +235,7 @@ mod tests {
             reader_ns: Some(12_345.6),
             events: Some(0.982),
         };
-        let table = Figures::new(vec![cost], Vec::new(), Vec::new(), Vec::new(), Vec::new()).table();
+        let table = Figures::new(15, vec![cost], Vec::new(), Vec::new(), Vec::new(), Vec::new()).table();
         let longest = table.lines().skip(1).map(str::len).max().unwrap();
         assert!(longest <= 100, "{longest}:\n{table}");
     }

@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use podsweep::observe::{Tier, trial};
 use tempfile::TempDir;
 
@@ -28,8 +28,8 @@ use work::{CREATES, Work};
 
 use crate::kernel_filesystems::{Filesystem, Size, leave_host};
 
-/// Rounds of each: odd, so that the median is one of them.
-const ROUNDS: usize = 15;
+/// Rounds of each, where nobody says otherwise: odd, so that the median is one of them.
+pub const ROUNDS: usize = 15;
 
 /// Where files are made.
 const FILESYSTEMS: [Filesystem; 3] = [Filesystem::Tmpfs, Filesystem::Ext4, Filesystem::Overlay];
@@ -41,6 +41,7 @@ impl Places {
     fn mount() -> Result<Self> {
         let places = Self(TempDir::with_prefix("podsweep-bench-")?);
         leave_host().context("cannot make a mount namespace")?;
+        show_tracepoints();
         for filesystem in FILESYSTEMS {
             let mounted = filesystem.mount(places.0.path(), Size::Roomy);
             mounted.with_context(|| format!("cannot mount {} to measure on", filesystem.as_str()))?;
@@ -65,8 +66,17 @@ impl Drop for Places {
     }
 }
 
-/// Measures everything. Needs root; mounts in a mount namespace of its own.
-pub fn run() -> Result<Figures> {
+/// Tools that hang on tracepoints look for them there. Where it cannot be mounted, they are left out.
+fn show_tracepoints() {
+    const PLACE: &str = "/sys/kernel/tracing";
+    if !Path::new(PLACE).join("events").exists() {
+        let none: Option<&str> = None;
+        let _ = mount(Some("tracefs"), PLACE, Some("tracefs"), MsFlags::empty(), none);
+    }
+}
+
+/// Measures everything, in so many rounds. Needs root; mounts in a mount namespace of its own.
+pub fn run(rounds: usize) -> Result<Figures> {
     let places = Places::mount()?;
     let (watchers, mut left_out) = watchers();
     let mut measured = Vec::new();
@@ -75,12 +85,13 @@ pub fn run() -> Result<Figures> {
         let work = Work::creates(&place)?;
         let (here, not_here) = possible(&watchers, &place);
         left_out.extend(not_here.into_iter().map(|reason| format!("{}: {reason}", filesystem.as_str())));
-        measured.extend(measure(&work, &here, filesystem.as_str())?.figures(CREATES));
+        measured.extend(measure(rounds, &work, &here, filesystem.as_str())?.figures(CREATES));
     }
-    let unrelated = measure(&Work::unrelated(), &watchers, "getppid")?.figures(work::UNRELATED);
+    let (here, _) = possible(&watchers, Path::new("/"));
+    let unrelated = measure(rounds, &Work::unrelated(), &here, "getppid")?.figures(work::UNRELATED);
     let (programs, memory) = accounted(&watchers, &places.folder(Filesystem::Tmpfs))?;
     say("");
-    Ok(Figures::new(measured, unrelated, programs, memory, left_out))
+    Ok(Figures::new(rounds, measured, unrelated, programs, memory, left_out))
 }
 
 /// Every way that this kernel takes, and a sentence for each that it does not.
@@ -115,20 +126,20 @@ fn possible(watchers: &[Watcher], place: &Path) -> (Vec<Watcher>, Vec<String>) {
 }
 
 /// Every watcher in turn, in each round from another one on: what else the machine does falls on all of them.
-fn measure<'w>(work: &Work, watchers: &'w [Watcher], on: &str) -> Result<Rounds<'w>> {
+fn measure<'w>(rounds: usize, work: &Work, watchers: &'w [Watcher], on: &str) -> Result<Rounds<'w>> {
     work.run()?;
-    let mut rounds = Rounds::new(on, watchers);
-    for round in 0..ROUNDS {
-        say(&format!("{on}: round {} of {ROUNDS}", round + 1));
+    let mut measured = Rounds::new(on, watchers);
+    for round in 0..rounds {
+        say(&format!("{on}: round {} of {rounds}", round + 1));
         for turn in 0..watchers.len() {
             let index = (round + turn) % watchers.len();
             let watching = Watching::begin(watchers[index], work.folder())?;
             let spent = work.run()?;
             let reader = watching.end()?;
-            rounds.add(index, Measured { spent, reader });
+            measured.add(index, Measured { spent, reader });
         }
     }
-    Ok(rounds)
+    Ok(measured)
 }
 
 /// What the kernel itself says of podsweep's programs: time by its statistics, memory by its accounts.

@@ -1,7 +1,6 @@
 //! Ways to learn of new files: none, podsweep's, and others'. Those that deliver an event have a reader that takes it.
 
 use std::fmt;
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +20,8 @@ use podsweep::observe::{ObserveSettings, Observer, Tier};
 
 use super::work::thread_time;
 
+/// The object that build.rs hands on.
+static PEER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/peer.o"));
 /// How long a reader sleeps at most before it looks whether it should end.
 const POLL: u16 = 20;
 /// Bytes that a reader takes at once: what tools of this kind use.
@@ -106,12 +107,10 @@ pub(super) fn observer(tier: Tier, with_directories: bool) -> Result<Observer> {
 }
 
 fn event_per_file() -> Result<Watching> {
-    let path = env!("PODSWEEP_PEER_OBJECT");
-    if path.is_empty() {
+    if PEER.is_empty() {
         bail!("its object was not built: build without PODSWEEP_EBPF_OBJECT");
     }
-    let object = fs::read(path).with_context(|| format!("cannot read {path}"))?;
-    let mut ebpf = EbpfLoader::new().load(&object)?;
+    let mut ebpf = EbpfLoader::new().load(PEER)?;
     let program: &mut TracePoint =
         ebpf.program_mut("openat_begins").context("no such program")?.try_into()?;
     program.load()?;

@@ -16,6 +16,9 @@ pub(crate) enum Accelerator {
     Kvm,
     /// By translation: 4 to 20 times slower, and needs nothing of the machine.
     Tcg,
+    /// The same, and the guest's clocks count instructions, one a nanosecond: what its programs cost is the same on
+    /// a busy host as on an idle one. One processor at a time.
+    Counting,
 }
 
 impl fmt::Display for Accelerator {
@@ -23,6 +26,7 @@ impl fmt::Display for Accelerator {
         f.write_str(match self {
             Self::Kvm => "KVM",
             Self::Tcg => "TCG",
+            Self::Counting => "TCG, counting instructions",
         })
     }
 }
