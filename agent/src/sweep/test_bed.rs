@@ -177,6 +177,10 @@ impl Candidates for Listing {
         (&self.limits, &[])
     }
 
+    fn failure(&self) -> Option<&str> {
+        None
+    }
+
     async fn cancel(self) -> ScanReport {
         report(ScanEnd::Cancelled)
     }
