@@ -116,9 +116,8 @@ fn event_per_file() -> Result<Watching> {
     program.load()?;
     program.attach("syscalls", "sys_enter_openat")?;
     let events = ebpf.take_map("EVENTS").context("no such map")?;
-    let mut events: RingBuf<MapData> = RingBuf::try_from(events)?;
-    let take = move || std::iter::from_fn(|| events.next().map(|_| ())).count() as u64;
-    Ok(Watching::Reader { reader: Reader::spinning(take), program: Some(Box::new(ebpf)) })
+    let events = RingBuf::try_from(events)?;
+    Ok(Watching::Reader { reader: Reader::of_ring(events), program: Some(Box::new(ebpf)) })
 }
 
 fn fanotify(folder: &Path) -> Result<Watching> {
@@ -174,13 +173,11 @@ impl Reader {
         })
     }
 
-    /// Takes whatever is there, then sleeps a little: a ring buffer is memory, there is nothing to read.
-    fn spinning(mut take: impl FnMut() -> u64 + Send + 'static) -> Self {
+    /// Waits to be woken, and takes whatever is there.
+    fn of_ring(mut ring: RingBuf<MapData>) -> Self {
         Self::start(move |over| {
-            let events = take();
-            if events == 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait(ring.as_fd())?;
+            let events = std::iter::from_fn(|| ring.next().map(drop)).count() as u64;
             Ok((events > 0 || !over).then_some(events))
         })
     }
