@@ -62,7 +62,9 @@ fn make_object() -> Result<(), Box<dyn Error>> {
     }
     let target_folder = out.join("agent-ebpf");
     build(&target_folder)?;
-    copy(&target_folder.join(TARGET).join("release/agent-ebpf"), &object)
+    let built = target_folder.join(TARGET).join("release");
+    println!("cargo::metadata=peer={}", built.join("event_per_file").display());
+    copy(&built.join("agent-ebpf"), &object)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {

@@ -43,8 +43,6 @@ pub static TASK_FILES: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_INFO: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
-pub static THREAD_INFO_STATUS: Offset = Global::new(UNSET);
-#[unsafe(no_mangle)]
 pub static FILES_TABLE: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static TABLE_FILES: Offset = Global::new(UNSET);
@@ -60,6 +58,8 @@ pub static REGISTERS_THIRD: Offset = Global::new(UNSET);
 pub static REGISTERS_COMPAT_SECOND: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static REGISTERS_COMPAT_THIRD: Offset = Global::new(UNSET);
+#[unsafe(no_mangle)]
+pub static COMPAT_WORD: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
 pub static RENAME_OLD: Offset = Global::new(UNSET);
 #[unsafe(no_mangle)]
@@ -80,6 +80,9 @@ pub static NODE_ID: Offset = Global::new(UNSET);
 /// `FMODE_CREATED` of `include/linux/fs.h`: this open made the file. BTF does not hold it; the loader's self-test
 /// guards the value.
 pub const FMODE_CREATED: u32 = 0x10_0000;
+
+/// `FMODE_NOACCOUNT` of the same file, since 4.19: opened by the kernel for itself, as overlayfs does on its layers.
+pub const FMODE_NOACCOUNT: u32 = 0x2000_0000;
 
 /// `O_CREAT`, the same on x86-64, i386 and arm64 (`include/uapi/asm-generic/fcntl.h`).
 pub const O_CREAT: u64 = 0o100;

@@ -5,16 +5,15 @@
 //! the tracepoint runs can falsify its own container's count, no one else's.
 
 use agent_common::{Call, Kind, SYSCALLS};
-use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::{EbpfContext, Global};
 
 use crate::count::count;
 use crate::directories;
 use crate::kernel::{
-    FILE_FLAGS, FILE_MODE, FILE_PATH, FILES_TABLE, FMODE_CREATED, O_CREAT, O_TMPFILE_BIT, Offset,
-    PATH_DENTRY, REGISTERS_COMPAT_SECOND, REGISTERS_COMPAT_THIRD, REGISTERS_NUMBER, REGISTERS_SECOND,
-    REGISTERS_THIRD, TABLE_FILES, TABLE_LENGTH, TASK_FILES, TASK_THREAD_INFO, THREAD_INFO_STATUS, at,
-    current_task, field,
+    COMPAT_WORD, FILE_FLAGS, FILE_MODE, FILE_PATH, FILES_TABLE, FMODE_CREATED, O_CREAT, O_TMPFILE_BIT,
+    Offset, PATH_DENTRY, REGISTERS_COMPAT_SECOND, REGISTERS_COMPAT_THIRD, REGISTERS_NUMBER, REGISTERS_SECOND,
+    REGISTERS_THIRD, TABLE_FILES, TABLE_LENGTH, TASK_FILES, TASK_THREAD_INFO, at, current_task, field,
 };
 
 /// System-call number to [`Call`]; written by the loader.
@@ -25,11 +24,16 @@ static NATIVE_CALLS: [u8; SYSCALLS] = [0; SYSCALLS];
 #[unsafe(no_mangle)]
 static COMPAT_CALLS: [u8; SYSCALLS] = [0; SYSCALLS];
 
-/// `TS_COMPAT` of `arch/x86/include/asm/thread_info.h`: a 32-bit system call is active.
-const TS_COMPAT: u32 = 2;
+/// The bit of [`COMPAT_WORD`] that marks a 32-bit system call; written by the loader, as the next.
+#[unsafe(no_mangle)]
+static COMPAT_BIT: Global<u64> = Global::new(0);
+
+/// Whether that word is one of the registers saved at entry (arm64), not of the task's `thread_info` (x86).
+#[unsafe(no_mangle)]
+static COMPAT_IN_REGISTERS: Global<u64> = Global::new(0);
 
 /// `__X32_SYSCALL_BIT` of `arch/x86/include/uapi/asm/unistd.h`: same numbers otherwise.
-const X32_BIT: u64 = 0x4000_0000;
+const X32_BIT: u32 = 0x4000_0000;
 
 /// `AT_REMOVEDIR` of `include/uapi/linux/fcntl.h`.
 const AT_REMOVEDIR: u64 = 0x200;
@@ -40,9 +44,10 @@ const AF_UNIX: u16 = 1;
 /// A system call returned. `None` where there was nothing to count, or it could not be told.
 #[inline(always)]
 pub fn exited<C: EbpfContext>(context: &C, registers: *const u8, result: i64) -> Option<()> {
+    // 32 bits: x86 keeps the number in a register of 64, arm64 in an int with another field behind it.
     // SAFETY: the tracepoint's argument, a `struct pt_regs *`; so in the functions below.
-    let number = unsafe { field::<u64>(registers, &REGISTERS_NUMBER) } & !X32_BIT;
-    if number >= SYSCALLS as u64 || result < 0 {
+    let number = unsafe { field::<u32>(registers, &REGISTERS_NUMBER) } & !X32_BIT;
+    if number >= SYSCALLS as u32 || result < 0 {
         return None;
     }
     let index = number as usize;
@@ -52,7 +57,11 @@ pub fn exited<C: EbpfContext>(context: &C, registers: *const u8, result: i64) ->
     if native == Call::Other as u8 && compat == Call::Other as u8 {
         return None;
     }
-    let is_compat = compat_task();
+    let is_compat = is_compat(registers);
+    // Not every arm64 kernel extends the sign of a 32-bit result.
+    if is_compat && (result as i32) < 0 {
+        return None;
+    }
     let call = if is_compat { compat } else { native };
     let arguments = Arguments { registers, is_compat };
     let (kind, dentry) = done(call, &arguments, result as u64)?;
@@ -165,12 +174,18 @@ fn bound(arguments: &Arguments) -> bool {
     u16::from_ne_bytes([low, high]) == AF_UNIX && first != 0
 }
 
+/// Whether a 32-bit call returned.
 #[inline(always)]
-fn compat_task() -> bool {
-    // SAFETY: the current task; `thread_info` is within it.
-    let status: u32 =
-        unsafe { field(current_task().add(TASK_THREAD_INFO.load() as usize), &THREAD_INFO_STATUS) };
-    status & TS_COMPAT != 0
+fn is_compat(registers: *const u8) -> bool {
+    // SAFETY: as in `exited`, or the current task, within which `thread_info` is. The verifier sees one of the two.
+    let word: u32 = unsafe {
+        if COMPAT_IN_REGISTERS.load() != 0 {
+            field(registers, &COMPAT_WORD)
+        } else {
+            field(current_task().add(TASK_THREAD_INFO.load() as usize), &COMPAT_WORD)
+        }
+    };
+    word & COMPAT_BIT.load() as u32 != 0
 }
 
 /// Volatile: the loader writes the table after the compiler saw it.

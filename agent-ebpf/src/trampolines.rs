@@ -7,7 +7,7 @@ use aya_ebpf::EbpfContext;
 use crate::count::count;
 use crate::directories;
 use crate::kernel::{
-    DENTRY_INODE, FILE_FLAGS, FILE_MODE, FILE_PATH, FMODE_CREATED, O_TMPFILE_BIT, PATH_DENTRY, RENAME_FLAGS,
+    DENTRY_INODE, FILE_FLAGS, FILE_MODE, FILE_PATH, FMODE_CREATED, FMODE_NOACCOUNT, O_TMPFILE_BIT, PATH_DENTRY, RENAME_FLAGS,
     RENAME_NEW, RENAME_OLD, SOCKADDR_DATA, acts_as_itself, at, field, is_error,
 };
 
@@ -28,15 +28,13 @@ pub fn opened<C: EbpfContext>(context: &C, file: *const u8) {
     // SAFETY: an argument or the result of the function hooked, a `struct file *`.
     let (mode, flags): (u32, u32) = unsafe { (field(file, &FILE_MODE), field(file, &FILE_FLAGS)) };
     let tmpfile = flags & O_TMPFILE_BIT != 0;
-    let kind = if tmpfile { Kind::Tmpfile } else { Kind::Create };
-    if tmpfile {
-        // Overlayfs opens a second one, on its upper layer.
-        if !acts_as_itself() {
-            return;
-        }
-    } else if mode & FMODE_CREATED == 0 {
+    // Overlayfs opens a second nameless file, on its upper layer. Credentials do not tell it from the caller's: an
+    // io_uring request may have others than its task, too.
+    let made = if tmpfile { mode & FMODE_NOACCOUNT == 0 } else { mode & FMODE_CREATED != 0 };
+    if !made {
         return;
     }
+    let kind = if tmpfile { Kind::Tmpfile } else { Kind::Create };
     let cgroup = count(context, kind);
     if !tmpfile && directories::wanted() {
         // SAFETY: as above; `f_path` is within the file, `dentry` within that.
@@ -54,7 +52,8 @@ pub fn returned<C: EbpfContext>(context: &C, result: i32, kind: Kind) -> i32 {
     0
 }
 
-/// `vfs_rename(data)` returned: count it if it removed its target, and is not overlayfs's own on its upper layer.
+/// `vfs_rename(data)` returned: count it if it removed its target, and is not overlayfs's own on its upper layer. An
+/// io_uring request under credentials other than its task's cannot be told from that, and is left out.
 #[inline(always)]
 pub fn renamed<C: EbpfContext>(context: &C, data: *const u8, result: i32) {
     if result != 0 {

@@ -118,14 +118,18 @@ impl Agent {
 
     /// Processes that an agent started and that outlived it, and cgroups that its scans left.
     pub fn orphans(&self) -> Vec<String> {
-        let own = self.pid();
-        let marked = marked(&self.mark()).into_iter().filter(|pid| Some(*pid) != own);
         let in_cgroups = cgroup::processes(&self.slice());
-        let processes = marked.chain(in_cgroups).map(|pid| format!("process {pid}"));
+        let processes = self.children().into_iter().chain(in_cgroups).map(|pid| format!("process {pid}"));
         let cgroups = cgroup::nested(&self.slice());
         processes
             .chain(cgroups.into_iter().map(|directory| format!("cgroup {}", directory.display())))
             .collect()
+    }
+
+    /// Processes that it has started and that live.
+    pub fn children(&self) -> Vec<i32> {
+        let own = self.pid();
+        marked(&self.mark()).into_iter().filter(|pid| Some(*pid) != own).collect()
     }
 
     /// The last lines of its log.
@@ -169,7 +173,8 @@ impl Agent {
         self.path("podsweep.yaml")
     }
 
-    fn slice(&self) -> String {
+    /// The cgroup below which its scans run.
+    pub fn slice(&self) -> String {
         format!("{}.slice", self.workspace.name())
     }
 

@@ -3,80 +3,42 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread;
 
-use podsweep::inventory::CgroupId;
-use podsweep::kernel::Cgroups;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::kernel_filesystems::{Filesystem, mount_all};
-use crate::kernel_operations::OPERATIONS;
+use crate::kernel_cgroup::TestCgroup;
+use crate::kernel_filesystems::{Filesystem, Size, leave_host};
+use crate::kernel_operations::{self, Operation};
+use crate::kernel_storm::{self, Storm};
+use crate::kernel_tasks::forked;
 
 /// What a worker is asked for; one line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Make what an operation (by its place in [`OPERATIONS`]) needs.
-    Prepare(usize, Filesystem),
+    /// Make and mount a filesystem; otherwise that is done when it is first needed.
+    Mount(Filesystem),
+    /// Make what the operation of this name needs.
+    Prepare(String, Filesystem),
     /// Do it.
-    Run(usize, Filesystem),
+    Run(String, Filesystem),
+    /// Do it in a child that has moved to the cgroup whose directory this is.
+    RunIn(PathBuf, String, Filesystem),
     /// Make files in a folder, named by numbers, and leave them.
     Fill(Filesystem, PathBuf, u32),
     /// Make and remove files from many threads and short-lived children at once.
     Storm(Filesystem, Storm),
 }
 
-/// A storm of creations; each file is removed at once.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Storm {
-    /// Threads of the worker.
-    pub threads: u32,
-    /// Children that each thread starts, one after another.
-    pub children: u32,
-    /// Files that each thread makes itself, and each of its children too.
-    pub files: u32,
-}
-
-impl Storm {
-    /// Files made in all.
-    pub const fn total(self) -> u64 {
-        self.threads as u64 * (1 + self.children as u64) * self.files as u64
-    }
-}
-
-/// A cgroup of our own; removed when dropped.
-#[derive(Debug)]
-pub struct TestCgroup {
-    /// Its folder.
-    pub path: PathBuf,
-    /// Its id.
-    pub id: CgroupId,
-}
-
-impl TestCgroup {
-    /// Makes one below the root of cgroup2, with the test's process id in its name.
-    pub fn new(name: &str) -> io::Result<Self> {
-        let unified = Cgroups::find().map_err(io::Error::other)?.unified;
-        let path = unified.join(format!("podsweep-kernel-{name}-{}", std::process::id()));
-        fs::create_dir(&path)
-            .map_err(|error| io::Error::other(format!("{}: {error}; run as root", path.display())))?;
-        let id = CgroupId(fs::metadata(&path)?.ino());
-        Ok(Self { path, id })
-    }
-
-    /// Removes it now.
-    pub fn remove(&self) -> io::Result<()> {
-        fs::remove_dir(&self.path)
-    }
-}
-
-impl Drop for TestCgroup {
-    fn drop(&mut self) {
-        let _ = self.remove();
-    }
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// This kernel or filesystem does not have the operation; why.
+    Refused(String),
 }
 
 /// The test's end of a worker.
@@ -91,11 +53,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `program` (the worker's own binary), in a new cgroup, with every filesystem mounted.
+    /// Starts `program` (the worker's own binary), in a new cgroup.
     pub fn start(program: &str, name: &str) -> io::Result<Self> {
         let cgroup = TestCgroup::new(name)?;
         let base = tempfile::Builder::new().prefix("podsweep-kernel-").tempdir()?;
         let mut child = Command::new(program)
+            .arg("serve")
             .arg(base.path())
             .arg(&cgroup.path)
             .stdin(Stdio::piped())
@@ -110,7 +73,7 @@ impl Worker {
     }
 
     /// Asks, and waits until it is done.
-    pub fn ask(&mut self, request: &Request) -> io::Result<()> {
+    pub fn ask(&mut self, request: &Request) -> io::Result<Answer> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         self.requests.as_mut().ok_or_else(|| io::Error::other("stopped"))?.write_all(&line)?;
@@ -123,10 +86,10 @@ impl Worker {
         self.child.wait().map(drop)
     }
 
-    fn answer(&mut self) -> io::Result<()> {
+    fn answer(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        let answer: Result<(), String> = serde_json::from_str(&line)
+        let answer: Result<Answer, String> = serde_json::from_str(&line)
             .map_err(|error| io::Error::other(format!("the worker ended, see its stderr: {error}")))?;
         answer.map_err(io::Error::other)
     }
@@ -138,28 +101,17 @@ impl Drop for Worker {
     }
 }
 
-/// The worker's own end: moves into the cgroup, mounts, then answers until its stdin closes.
+/// The worker's own end: moves into the cgroup, then answers until its stdin closes.
 pub fn serve(base: &Path, cgroup: &Path) -> io::Result<()> {
-    fs::write(cgroup.join("cgroup.procs"), "0")?;
-    respond(mount_all(base))?;
+    join(cgroup)?;
+    respond(leave_host().map(|()| Answer::Done))?;
     for line in io::stdin().lock().lines() {
-        respond(handle(base, &serde_json::from_str(&line?)?))?;
+        respond(handle(base, serde_json::from_str(&line?)?))?;
     }
     Ok(())
 }
 
-/// A short-lived child of a storm: makes and removes files.
-pub fn storm_child(folder: &Path, name: &str, files: u32) -> io::Result<()> {
-    for number in 0..files {
-        // A few hundred names in turn: the folder stays small.
-        let path = folder.join(format!("{name}-{}", number % 256));
-        fs::File::create_new(&path)?;
-        fs::remove_file(&path)?;
-    }
-    Ok(())
-}
-
-fn respond(result: io::Result<()>) -> io::Result<()> {
+fn respond(result: io::Result<Answer>) -> io::Result<()> {
     let answer = result.map_err(|error| error.to_string());
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &answer)?;
@@ -167,40 +119,54 @@ fn respond(result: io::Result<()>) -> io::Result<()> {
     out.flush()
 }
 
-fn handle(base: &Path, request: &Request) -> io::Result<()> {
-    let operation = |index: usize| OPERATIONS.get(index).ok_or_else(|| io::Error::other("no such operation"));
+fn handle(base: &Path, request: Request) -> io::Result<Answer> {
     match request {
-        Request::Prepare(index, filesystem) => operation(*index)?.prepare(&filesystem.root(base)),
-        Request::Run(index, filesystem) => operation(*index)?.run(&filesystem.root(base)),
-        Request::Fill(filesystem, folder, files) => fill(&filesystem.root(base).join(folder), *files),
-        Request::Storm(filesystem, storm) => run_storm(&filesystem.root(base), *storm),
+        Request::Mount(on) => drop(mounted(base, on, Size::Roomy)?),
+        Request::Prepare(name, on) => {
+            let operation = named(&name)?;
+            operation.prepare(&mounted(base, on, operation.size())?)?;
+        }
+        Request::Run(name, on) => {
+            let operation = named(&name)?;
+            return outcome(operation, operation.run(&on.root(base, operation.size())));
+        }
+        Request::RunIn(cgroup, name, on) => {
+            let operation = named(&name)?;
+            let root = on.root(base, operation.size());
+            let done = forked(|| join(&cgroup).and_then(|()| operation.run(&root)));
+            return outcome(operation, done);
+        }
+        Request::Fill(on, folder, files) => fill(&mounted(base, on, Size::Roomy)?.join(folder), files)?,
+        Request::Storm(on, storm) => kernel_storm::rage(&mounted(base, on, Size::Roomy)?, storm)?,
     }
+    Ok(Answer::Done)
+}
+
+fn named(name: &str) -> io::Result<&'static Operation> {
+    kernel_operations::named(name).ok_or_else(|| io::Error::other(format!("no operation {name}")))
+}
+
+fn outcome(operation: &Operation, done: io::Result<()>) -> io::Result<Answer> {
+    match done {
+        Err(error) if operation.is_refusal(&error) => Ok(Answer::Refused(error.to_string())),
+        done => done.map(|()| Answer::Done),
+    }
+}
+
+/// The root of a filesystem, which is mounted when it is first asked for.
+fn mounted(base: &Path, filesystem: Filesystem, size: Size) -> io::Result<PathBuf> {
+    let root = filesystem.root(base, size);
+    if !root.exists() {
+        filesystem.mount(base, size)?;
+    }
+    Ok(root)
+}
+
+fn join(cgroup: &Path) -> io::Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
 fn fill(folder: &Path, files: u32) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     (0..files).try_for_each(|number| fs::File::create_new(folder.join(number.to_string())).map(drop))
-}
-
-fn run_storm(root: &Path, storm: Storm) -> io::Result<()> {
-    thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..storm.threads).map(|thread| scope.spawn(move || storm_thread(root, thread, storm))).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().map_err(|_| io::Error::other("a thread of the storm panicked"))?
-        })
-    })
-}
-
-fn storm_thread(root: &Path, thread: u32, storm: Storm) -> io::Result<()> {
-    for child in 0..storm.children {
-        let status = Command::new(std::env::current_exe()?)
-            .arg(root)
-            .args([format!("{thread}-{child}"), storm.files.to_string()])
-            .status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("a child of the storm: {status}")));
-        }
-    }
-    storm_child(root, &thread.to_string(), storm.files)
 }

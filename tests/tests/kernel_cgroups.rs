@@ -15,7 +15,7 @@ use podsweep::inventory::CgroupEvent;
 use podsweep::inventory::CgroupId;
 use podsweep::kernel::Cgroups;
 use podsweep::observe::{CgroupEvents, Counts, Kind, ObserveSettings, Observer};
-use podsweep_tests::kernel_worker::TestCgroup;
+use podsweep_tests::kernel_cgroup::TestCgroup;
 
 fn observer(settings: ObserveSettings) -> Observer {
     Observer::start(&settings).expect("counting needs root and a kernel with BTF")

@@ -144,7 +144,7 @@ fn progress_shows_on_a_terminal_and_nowhere_else() {
     container.grow_old();
 
     // A turning spinner redraws its line: to its beginning, and clear to its end.
-    let redraws = |seen: &str| seen.matches("\r").count() > 2 && seen.contains("\u{1b}[2K");
+    let redraws = |seen: &str| seen.matches('\r').count() > 2 && seen.contains("\u{1b}[2K");
     let shows = |seen: &str, steps: &[&str]| redraws(seen) && steps.iter().all(|step| seen.contains(step));
     let seen = shell.on_a_terminal(&format!("scan {}", shell.target));
     let steps = ["scan under ", "scan: 301 candidates", "batch 1: 300 would go"];

@@ -80,7 +80,7 @@ fn a_disk_short_of_inodes_asks_and_is_swept_until_enough_are_free() {
 
     container.storm(&Plan { odd: 0, ..Plan::small(3500) }, STORM_WITHIN).unwrap();
     let sweeps = swept(&agent, &container);
-    let asked = |sweep: &SweepRecord| matches!(sweep.fired, Fired::NodeInodesFree { free_percent, below } if free_percent < below && below == 20.0);
+    let asked = |sweep: &SweepRecord| matches!(sweep.fired, Fired::NodeInodesFree { free_percent, below } if free_percent < below);
     assert!(sweeps.iter().all(asked), "{sweeps:?}");
     let last = sweeps.last().unwrap();
     assert_eq!(
@@ -100,7 +100,7 @@ fn a_disk_short_of_bytes_asks() {
     fallocate(File::create(&large).unwrap(), FallocateFlags::empty(), 0, 300 << 20).unwrap();
 
     let sweeps = swept(&agent, &container);
-    let asked = |sweep: &SweepRecord| matches!(sweep.fired, Fired::NodeBytesFree { free_percent, below } if free_percent < below && below == 40.0);
+    let asked = |sweep: &SweepRecord| matches!(sweep.fired, Fired::NodeBytesFree { free_percent, below } if free_percent < below);
     assert!(sweeps.iter().all(asked), "{sweeps:?}");
     let last = sweeps.last().unwrap();
     assert_eq!((last.sweep.removed, last.outcome), (1, Some(Outcome::Complete)), "{last:?}");

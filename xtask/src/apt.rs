@@ -1,10 +1,11 @@
 //! Debian packages: installed only where the program they hold is missing.
 
+use std::fs;
 use std::io::stderr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command::{output, program, run, step, which};
 
@@ -28,6 +29,40 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     step(&format!("apt-get install {list}"));
     run(apt_get().args(["update", "-qq"]))?;
     run(apt_get().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+}
+
+/// Unpacks a package of another processor into `folder`, which is made anew: nothing is installed, dpkg learns of no other
+/// architecture, and no root is needed. `package` may name a version, as `name:architecture=version`.
+pub(crate) fn unpack(package: &str, architecture: &str, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let state = folder.join("apt");
+    for place in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(state.join(place)).with_context(|| format!("cannot make {}", state.display()))?;
+    }
+    let apart = [
+        format!("APT::Architecture={architecture}"),
+        format!("APT::Architectures={architecture}"),
+        format!("Dir::State::lists={}", state.join("lists").display()),
+        "Dir::State::status=/dev/null".to_owned(),
+        format!("Dir::Cache={}", state.join("cache").display()),
+        // The user that it would else become may not enter root's own cache.
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    let apt_get = || {
+        let mut apt_get = apt_get();
+        apt_get.current_dir(&state).args(apart.iter().flat_map(|option| ["-o", option]));
+        apt_get
+    };
+    run(apt_get().args(["update", "-qq"]))?;
+    run(apt_get().args(["download", "-qq", package]))?;
+    let entries = fs::read_dir(&state).with_context(|| format!("cannot read {}", state.display()))?;
+    let mut packages = entries.flatten().map(|entry| entry.path());
+    let downloaded = packages.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let downloaded = downloaded.with_context(|| format!("apt-get has not downloaded {package}"))?;
+    run(Command::new("dpkg").arg("-x").args([&downloaded, folder]))?;
+    fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))
 }
 
 /// Whether this process may install packages, make cgroups and load eBPF programs.

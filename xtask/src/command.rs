@@ -11,11 +11,21 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
+/// What is made once and kept between runs: bpf-linker, aarch64's standard library, the guests' kernels and root images.
+pub(crate) fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from)
+}
+
 /// A program of this workspace, built with `profile`: in the target folder that this very program runs from.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
+    Ok(target()?.join(profile).join(name))
+}
+
+/// Where cargo builds: the folder that this very program runs from.
+pub(crate) fn target() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where cargo builds")?;
-    let folder = own.ancestors().nth(2).context("cannot tell where cargo builds")?;
-    Ok(folder.join(profile).join(name))
+    own.ancestors().nth(2).map(Path::to_path_buf).context("cannot tell where cargo builds")
 }
 
 /// Where Debian keeps root's programs: runc, mkfs.ext4, and what dpkg calls. `su` leaves them out of PATH.

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, output, quick_to_build, run, step, which};
+use crate::command::{cache, cargo, output, quick_to_build, run, step, which};
 
 /// What the kernel side is compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -86,11 +86,6 @@ fn cached_linker_starts() -> bool {
     output(Command::new(linker_folder().join("bin/bpf-linker")).arg("--version")).is_some()
 }
 
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
-    std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from)
-}
-
 fn linker_folder() -> PathBuf {
     cache().join(format!("bpf-linker-{LINKER_VERSION}"))
 }
@@ -108,10 +103,12 @@ pub(crate) fn prebuilt() -> Option<PathBuf> {
 
 fn has_core(rustc: &Path) -> bool {
     output(Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]))
-        .and_then(|folder| fs::read_dir(folder).ok())
-        .is_some_and(|files| {
-            files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
-        })
+        .is_some_and(|folder| holds(Path::new(&folder), "libcore-"))
+}
+
+/// Whether a file in `folder` has a name that begins like this.
+pub(crate) fn holds(folder: &Path, start: &str) -> bool {
+    file_starting_with(folder, start).is_some()
 }
 
 /// rustup's nightly, where it can build a core library.

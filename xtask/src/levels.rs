@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::apt::is_root;
 use crate::command::step;
 use crate::setup::Need;
+use crate::vm;
 
 /// The agent's tests that mount, make cgroups or start containers: of the kernel level, though they stand beside the
 /// code. One more that needs root goes into one of these modules, or it fails for everyone who is not root.
@@ -17,6 +18,10 @@ const ON_THIS_KERNEL: &str = "(package(podsweep) and (kind(test) or test(/^(\
      report::(history::full_disk_test|(journal|state_dir)::tests)|\
      sweep::tests\
      )::/)))";
+
+/// The one test that runs the main job from end to end in a guest, where every tier can be had.
+const MAIN_JOB: &str =
+    "(package(podsweep-tests) and binary(node_sweep) and test(=a_storm_is_seen_counted_and_swept))";
 
 /// Where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,7 +55,7 @@ impl Level {
             Self::Unit => "each module by itself",
             Self::Kernel => "counters, cgroups, mounts and filesystems of this kernel",
             Self::Node => "real containers, a real agent",
-            Self::Vm => "other kernels",
+            Self::Vm => "other kernels, cgroup v2 with every controller",
             Self::Cluster => "a real API server",
             Self::Adversary => "a hostile container",
             Self::Web => "dashboards",
@@ -63,13 +68,14 @@ impl Level {
             Self::Unit => format!("(not {ON_THIS_KERNEL} and not (package(podsweep-tests) and kind(test)))"),
             Self::Kernel => format!("({ON_THIS_KERNEL} or (package(podsweep-tests) and binary(/^kernel_/)))"),
             Self::Node => "(package(podsweep-tests) and binary(/^node_/))".into(),
+            // Not by nextest on the host: `vm::test` runs them.
             Self::Vm | Self::Cluster | Self::Adversary | Self::Web => "none()".into(),
         }
     }
 
     /// Whether it starts containers or makes filesystems.
     fn needs_containers(self) -> bool {
-        matches!(self, Self::Kernel | Self::Node)
+        matches!(self, Self::Kernel | Self::Node | Self::Vm)
     }
 
     /// Why it cannot run here, if it cannot.
@@ -77,9 +83,16 @@ impl Level {
         match self {
             Self::Unit => None,
             Self::Kernel | Self::Node => needs_root().or_else(no_cgroup2),
-            Self::Vm | Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
+            Self::Vm => vm::obstacle(),
+            Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
         }
     }
+}
+
+/// nextest's filter for what runs in guests: what is there for them alone, what shows this machine's kernel to be
+/// right and may find another's wrong, and one end-to-end test.
+pub(crate) fn in_guests() -> String {
+    [ON_THIS_KERNEL, "(package(podsweep-tests) and binary(/^(kernel|vm)_/))", MAIN_JOB].join(" + ")
 }
 
 fn needs_root() -> Option<String> {
@@ -111,8 +124,9 @@ pub(crate) fn sort(only: &[Level]) -> (Vec<Level>, Vec<Obstacle>) {
 
 /// What the levels need besides a build.
 pub(crate) fn needs(levels: &[Level]) -> Vec<Need> {
-    let containers = levels.iter().any(|level| level.needs_containers());
-    if containers { vec![Need::TestRunner, Need::Containers] } else { vec![Need::TestRunner] }
+    let containers = levels.iter().any(|level| level.needs_containers()).then_some(Need::Containers);
+    let guests = levels.contains(&Level::Vm).then_some(Need::Guests);
+    [Need::TestRunner].into_iter().chain(containers).chain(guests).collect()
 }
 
 /// One line for each level that cannot run.
@@ -133,15 +147,27 @@ mod tests {
 
     #[test]
     fn a_level_without_tests_says_so_and_is_not_run() {
-        let (can, cannot) = sort(&[Level::Unit, Level::Vm]);
+        let (can, cannot) = sort(&[Level::Unit, Level::Web]);
         assert_eq!(can, [Level::Unit]);
-        assert_eq!(cannot, [(Level::Vm, "no such tests yet".to_owned())]);
+        assert_eq!(cannot, [(Level::Web, "no such tests yet".to_owned())]);
     }
 
     #[test]
     fn unit_tests_ask_for_no_container_runtime() {
         assert_eq!(needs(&[Level::Unit]), [Need::TestRunner]);
         assert_eq!(needs(&[Level::Unit, Level::Node]), [Need::TestRunner, Need::Containers]);
+    }
+
+    #[test]
+    fn qemu_is_asked_for_by_the_level_of_guests_alone() {
+        assert!(needs(&[Level::Vm]).contains(&Need::Guests));
+        assert!(!needs(&[Level::Unit, Level::Kernel, Level::Node]).contains(&Need::Guests));
+    }
+
+    #[test]
+    fn tests_for_guests_never_run_on_the_host() {
+        let on_the_host = filter(Level::value_variants());
+        assert!(in_guests().contains("(kernel|vm)_") && !on_the_host.contains("vm"), "{on_the_host}");
     }
 
     #[test]

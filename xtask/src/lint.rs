@@ -1,4 +1,4 @@
-//! What CI checks besides the tests: formatting, clippy, dependencies, generated references.
+//! What CI checks besides the tests: formatting, clippy, the other processor, dependencies, generated references.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{cargo, output, root, run as run_command, step};
-use crate::{apt, ebpf_toolchain, references};
+use crate::{aarch64, apt, ebpf_toolchain, references};
 
 /// Where the kernel side lives: a workspace of its own, for another target.
 const EBPF_CRATE: &str = "agent-ebpf";
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
     step("clippy");
     run_command(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     ebpf_clippy()?;
+    aarch64::check()?;
     dependencies()?;
     references::run(true)
 }

@@ -2,16 +2,21 @@
 //! out are runs of cargo, apt-get and podsweep itself, one line said for each. Must never hold logic that a test or
 //! the product needs: a person must be able to run each printed command by hand.
 
+mod aarch64;
 mod apt;
 mod bench;
 mod command;
 mod ebpf_toolchain;
 mod levels;
 mod lint;
+mod record_btf;
 mod references;
 mod setup;
+mod vm;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -28,15 +33,19 @@ Examples:
   cargo xtask test                      every test level that this machine can run
   cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
+  cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs; for lint Debian's clippy as well.
+busybox-static, e2fsprogs, xfsprogs; for lint Debian's clippy and its standard library of aarch64 as
+well; for guests QEMU and kernels.
 
 Environment:
-  PODSWEEP_CACHE        where bpf-linker is installed (default ~/.cache/podsweep)
+  PODSWEEP_CACHE        where bpf-linker, kernels, root images and aarch64's standard library are kept
+                        (default ~/.cache/podsweep)
   PODSWEEP_EBPF_OBJECT  a ready eBPF object: no eBPF toolchain is needed
   PODSWEEP_EBPF_RUSTC   a rustc with a prebuilt core for bpfel-unknown-none
   BPF_LINKER            a ready bpf-linker";
@@ -70,11 +79,37 @@ enum Task {
         /// Only these levels.
         #[arg(long, value_enum)]
         level: Vec<Level>,
+        /// The level `vm`: only on these kernels (6.12, oldest, newest) [default: oldest and newest].
+        #[arg(long)]
+        kernel: Vec<String>,
+        /// The level `vm`: on every kernel that `cargo xtask vm` lists.
+        #[arg(long, conflicts_with = "kernel")]
+        all: bool,
         /// Passed on to `cargo nextest run`.
         #[arg(last = true)]
         nextest: Vec<String>,
     },
-    /// Check formatting, clippy, dependencies and generated references.
+    /// Run a command in a guest with another kernel; without a command, list the kernels.
+    ///
+    /// The guest has cgroup v2 with every controller, PSI, BTF, runc and busybox, the workspace's programs in PATH, no
+    /// network, and a disk that is thrown away. From a terminal, the command has the terminal: `-- sh` is a shell. The
+    /// exit code is the command's. What it leaves in /results is in target/vm/RELEASE/results afterwards, the kernel's
+    /// console beside it.
+    Vm {
+        /// Which kernel: a series (6.12), `oldest` or `newest`.
+        #[arg(long, default_value = "newest")]
+        kernel: String,
+        /// End the guest after so many minutes.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=480))]
+        minutes: u64,
+        /// Ask Debian's mirrors first which kernels there are now; else they are asked once.
+        #[arg(long)]
+        update: bool,
+        /// The command.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Check formatting, clippy, aarch64, dependencies and generated references.
     Lint,
     /// Format every crate.
     Fmt,
@@ -84,18 +119,16 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measure something and print how.
-    Bench {
-        /// What to measure.
-        #[arg(value_enum)]
-        what: bench::What,
-        /// What to print: a table, or one JSON object.
-        #[arg(short, long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-        /// How long to measure (agent: 180 s, of which a third at rest, half with bursts, a sixth beside a peer).
-        #[arg(long, value_parser = clap::value_parser!(u32).range(30..=600))]
-        seconds: Option<u32>,
+    /// Record what the hooks need of a kernel's types, for the tests that need no such kernel.
+    RecordBtf {
+        /// A vmlinuz or vmlinux with BTF, or the BTF itself.
+        kernel: PathBuf,
+        /// VERSION-PROCESSOR, as in 6.6.30-aarch64.
+        #[arg(long)]
+        name: String,
     },
+    /// Measure something and print how.
+    Bench(bench::Arguments),
 }
 
 /// What a command that measures prints.
@@ -109,7 +142,7 @@ pub(crate) enum Output {
 
 fn main() -> ExitCode {
     match dispatch(Arguments::parse().task) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -117,19 +150,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(task: Task) -> Result<()> {
-    match task {
+fn dispatch(task: Task) -> Result<ExitCode> {
+    let done = match task {
         Task::Setup => setup::run(&[Need::TestRunner, Need::Containers]),
         Task::Build { release } => setup::run(&[]).and_then(|()| build(release)),
         Task::Demo { output } => demo(output),
-        Task::Test { level, nextest } => test(&level, &nextest),
+        Task::Test { level, kernel, all, nextest } => test(&level, &Kernels { named: kernel, all }, &nextest),
+        Task::Vm { kernel, minutes, update, command } => return guest(&kernel, minutes, update, &command),
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
-        Task::Bench { what, output, seconds } => {
-            setup::run(&[]).and_then(|()| bench::run(what, output, seconds))
+        Task::RecordBtf { kernel, name } => {
+            setup::run(&[Need::TestRunner]).and_then(|()| record_btf::run(&kernel, &name))
         }
-    }
+        Task::Bench(arguments) => setup::run(&arguments.needs()).and_then(|()| bench::run(&arguments)),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn build(release: bool) -> Result<()> {
@@ -160,7 +196,13 @@ fn demo(output: Output) -> Result<()> {
     Ok(())
 }
 
-fn test(only: &[Level], nextest: &[String]) -> Result<()> {
+/// On which kernels the level `vm` runs.
+struct Kernels {
+    named: Vec<String>,
+    all: bool,
+}
+
+fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
     let (can, cannot) = levels::sort(only);
     levels::say(&cannot);
     if can.is_empty() {
@@ -171,7 +213,25 @@ fn test(only: &[Level], nextest: &[String]) -> Result<()> {
     for level in &can {
         step(&format!("{level}: {}", level.about()));
     }
-    run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(&can)]).args(nextest))
+    let (in_guests, here): (Vec<_>, Vec<_>) = can.into_iter().partition(|level| *level == Level::Vm);
+    let tests = |levels: &[Level]| {
+        run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]).args(nextest))
+    };
+    // What fails here may well succeed on another kernel, and that is worth knowing.
+    let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };
+    if !in_guests.is_empty() {
+        vm::test(&kernels.named, kernels.all, nextest)?;
+    }
+    on_this_kernel
+}
+
+fn guest(kernel: &str, minutes: u64, update: bool, command: &[String]) -> Result<ExitCode> {
+    setup::run(&[Need::TestRunner, Need::Containers, Need::Guests])?;
+    if command.is_empty() {
+        return vm::list(update).map(|()| ExitCode::SUCCESS);
+    }
+    build(false)?;
+    vm::command(kernel, update, command, Duration::from_mins(minutes))
 }
 
 #[cfg(test)]

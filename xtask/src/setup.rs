@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, quick_to_build, run as run_command, step};
+use crate::vm::QEMU;
 use crate::{apt, ebpf_toolchain};
 
 /// What a command needs besides a build.
@@ -16,6 +17,8 @@ pub(crate) enum Need {
     Containers,
     /// cargo-nextest.
     TestRunner,
+    /// QEMU, and what is put into its guests. They run containers too.
+    Guests,
 }
 
 /// What compiles, and the Debian package that holds it.
@@ -25,9 +28,19 @@ const BUILD: [(&str, &str); 2] = [
 ];
 
 /// What [`Need::Containers`] stands for.
-const CONTAINERS: [(&str, &str); 2] = [
+const CONTAINERS: [(&str, &str); 3] = [
     ("runc", "runc"),           // starts the containers of node tests and demo
     ("mkfs.ext4", "e2fsprogs"), // loop-mounted filesystems of the kernel tests
+    ("mkfs.xfs", "xfsprogs"),   // the same
+];
+
+/// What [`Need::Guests`] stands for, besides [`CONTAINERS`].
+const GUESTS: [(&str, &str); 5] = [
+    (QEMU, "qemu-system-x86"),
+    ("strip", "binutils"),     // makes a tenth of a test's binary
+    ("dpkg-deb", "dpkg"),      // unpacks kernels
+    ("depmod", "kmod"),        // lists their modules
+    ("setpriv", "util-linux"), // ends QEMU with whoever started it
 ];
 
 /// The root filesystem of all test containers. An installed Debian has the dynamic one for its initramfs, which does
@@ -42,6 +55,9 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     check_architecture()?;
     ebpf_toolchain::check_named()?;
     let mut packages = apt::missing(&BUILD);
+    if needs.contains(&Need::Guests) {
+        packages.extend(apt::missing(&GUESTS));
+    }
     if needs.contains(&Need::Containers) {
         packages.extend(apt::missing(&CONTAINERS));
         packages.extend((!is_static(Path::new(BUSYBOX.0))).then_some(BUSYBOX.1));

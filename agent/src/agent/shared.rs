@@ -178,7 +178,7 @@ impl Shared {
             history: Mutex::default(),
             observed: Mutex::new(Observed {
                 tier: observer.tier(),
-                gaps: observer.gaps().to_vec(),
+                gaps: observer.gaps().iter().map(ToString::to_string).collect(),
                 losses: BTreeMap::new(),
             }),
             ended: (sender, Mutex::new(Some(receiver))),

@@ -55,6 +55,8 @@ impl Watch {
         let events = observer.cgroup_events();
         let ended = lock(&shared.ended.1).take();
         let folder = PolicyFolder::new(&shared.config.policies);
+        let gaps = observer.gaps().iter().map(|gap| gap.id.as_str());
+        shared.stores.metrics.tier(observer.tier().as_str(), gaps);
         Self {
             shared,
             observer,

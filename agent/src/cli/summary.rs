@@ -105,10 +105,11 @@ fn scan(report: &ScanReport) -> Vec<(&'static str, String)> {
         report.end
     );
     let cost = format!(
-        "CPU {}, throttled {}, read {}",
+        "CPU {}, throttled {}, read {} in {} reads",
         duration(report.cpu),
         duration(report.throttled),
-        bytes(report.read_bytes)
+        bytes(report.read_bytes),
+        count(report.reads)
     );
     let limits: Vec<_> = report.limits.iter().map(|(file, value)| format!("{file}={value}")).collect();
     let mut lines = vec![("scan", found), ("cost", cost), ("limits", limits.join(", "))];

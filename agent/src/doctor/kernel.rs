@@ -8,7 +8,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::{Check, State};
 use crate::kernel::Psi;
-use crate::observe;
+use crate::observe::{self, Gap, Tier};
 
 /// BPF ring buffers and `STATX_MNT_ID` came with 5.8; the other calls that are needed are older.
 const OLDEST: (u32, u32) = (5, 8);
@@ -18,7 +18,7 @@ const ALLOW_CALL: &str = "run Linux 5.8 or later; in a container, let its seccom
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![version(), btf(), bpf_lsm()];
-    checks.extend(tiers());
+    checks.extend(tiers(observe::trial()));
     checks.extend([openat2_call(), pidfd(), mount_ids(), seccomp(), pressure()]);
     checks
 }
@@ -55,30 +55,36 @@ fn bpf_lsm() -> Check {
     }
 }
 
-fn tiers() -> Vec<Check> {
-    let trials = observe::trial();
-    let any = trials.iter().any(|(_, result)| result.is_ok());
+fn tiers(trials: Vec<(Tier, Result<Vec<Gap>, String>)>) -> Vec<Check> {
+    let counting = trials.iter().find_map(|(tier, result)| Some((*tier, result.clone().ok()?)));
     let mut checks: Vec<_> =
-        trials.into_iter().map(|(tier, result)| tier_check(&tier.to_string(), result, any)).collect();
-    if !any {
+        trials.into_iter().map(|(tier, result)| tier_check(tier, result, counting.is_some())).collect();
+    let Some((tier, gaps)) = counting else {
         let remedy =
             "run as root with CAP_BPF and CAP_PERFMON, on a kernel with BTF; the tiers above say what failed";
         checks.push(Check::missing("observe", "no tier counts creates here", remedy).required());
-    }
+        return checks;
+    };
+    checks.extend(gaps.iter().map(|gap| gap_check(tier, gap)));
     checks
 }
 
 // A tier that does not work is a loss only where no other does.
-fn tier_check(tier: &str, result: Result<(), String>, another_works: bool) -> Check {
+fn tier_check(tier: Tier, result: Result<Vec<Gap>, String>, another_works: bool) -> Check {
     let name = format!("observe-{tier}");
     let remedy = if another_works { "none needed: another tier counts" } else { "see the check `observe`" };
     match result {
-        Ok(()) => Check::ok(&name, "loaded, attached and counted a file"),
+        Ok(_) => Check::ok(&name, "loaded, attached and counted a file"),
         Err(why) => Check {
             state: if another_works { State::Limited } else { State::Missing },
             ..Check::missing(&name, why, remedy)
         },
     }
+}
+
+// Of the tier that the agent would take: what another cannot see is of no concern.
+fn gap_check(tier: Tier, gap: &Gap) -> Check {
+    Check::limited(&format!("gap-{}", gap.id), format!("tier {tier}: {gap}"), gap.id.remedy())
 }
 
 fn openat2_call() -> Check {
@@ -128,6 +134,7 @@ fn pressure() -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::GapId;
 
     #[test]
     fn releases_of_distributions_are_understood() {
@@ -139,9 +146,27 @@ mod tests {
 
     #[test]
     fn a_tier_that_fails_is_no_loss_while_another_counts() {
-        assert_eq!(tier_check("fexit", Err("EPERM".into()), true).state, State::Limited);
-        assert_eq!(tier_check("fexit", Err("EPERM".into()), false).state, State::Missing);
-        assert_eq!(tier_check("fexit", Ok(()), true).state, State::Ok);
+        assert_eq!(tier_check(Tier::Fexit, Err("EPERM".into()), true).state, State::Limited);
+        assert_eq!(tier_check(Tier::Fexit, Err("EPERM".into()), false).state, State::Missing);
+        assert_eq!(tier_check(Tier::Fexit, Ok(Vec::new()), true).state, State::Ok);
+    }
+
+    #[test]
+    fn what_the_tier_in_use_cannot_see_is_listed_with_its_remedy() {
+        let gap = |id| Gap { id, reason: "so it is".into() };
+        let trials = vec![
+            (Tier::Lsm, Err("no bpf".into())),
+            (Tier::Fexit, Ok(vec![gap(GapId::Mkdir)])),
+            (Tier::SysExit, Ok(vec![gap(GapId::IoUring)])),
+        ];
+        let mut gaps = tiers(trials);
+        gaps.retain(|check| check.name.starts_with("gap-"));
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        let check = &gaps[0];
+        assert_eq!(check.name, "gap-mkdir");
+        assert_eq!(check.state, State::Limited);
+        assert_eq!(check.detail, "tier fexit: new directories are not counted: so it is");
+        assert_eq!(check.remedy.as_deref(), Some(GapId::Mkdir.remedy()));
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //!
 //! Must never: panic, loop or read past the end, whatever the bytes say.
 
+#[cfg(test)]
+pub(super) mod reduce;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +19,9 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
+
+/// What the kernel puts before a tracepoint's name (`include/trace/bpf_probe.h`).
+const TRACEPOINT: &[u8] = b"btf_trace_";
 
 /// Anonymous structs and unions, and typedefs, are followed this deep; the kernel's go to 5.
 const MAX_NESTING: u8 = 32;
@@ -54,11 +60,14 @@ pub(super) struct KernelTypes {
     types: Vec<usize>,
     structures: HashMap<Vec<u8>, u32>,
     functions: HashMap<Vec<u8>, u32>,
+    /// Prototypes of tracepoints by name, as `typedef void (*btf_trace_NAME)(void *, …)`.
+    tracepoints: HashMap<Vec<u8>, u32>,
 }
 
 /// `kind` of `struct btf_type`; only those that matter here by name.
 mod kind {
     pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
     pub(super) const ARRAY: u32 = 3;
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
@@ -123,7 +132,7 @@ impl KernelTypes {
         Self::parse(data).map_err(|(at, what)| BtfError::Malformed { path: path.to_path_buf(), at, what })
     }
 
-    fn parse(data: Vec<u8>) -> Result<Self, (usize, &'static str)> {
+    pub(super) fn parse(data: Vec<u8>) -> Result<Self, (usize, &'static str)> {
         let magic = data.get(..2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
         if magic != Some(MAGIC) {
             return Err((0, "magic number"));
@@ -134,8 +143,14 @@ impl KernelTypes {
         let end = start.checked_add(header(12)?).filter(|end| *end <= data.len());
         let end = end.ok_or((12, "type section within the file"))?;
         let strings = header_length.checked_add(header(16)?).ok_or((16, "string section"))?;
-        let mut types =
-            Self { data, strings, types: Vec::new(), structures: HashMap::new(), functions: HashMap::new() };
+        let mut types = Self {
+            data,
+            strings,
+            types: Vec::new(),
+            structures: HashMap::new(),
+            functions: HashMap::new(),
+            tracepoints: HashMap::new(),
+        };
         let mut at = start;
         while at < end {
             at = types.index(at)?;
@@ -155,6 +170,9 @@ impl KernelTypes {
         match found.kind() {
             kind::STRUCT if !name.is_empty() => self.structures.entry(name).or_insert(id),
             kind::FUNC => self.functions.entry(name).or_insert(id),
+            kind::TYPEDEF if name.starts_with(TRACEPOINT) => {
+                self.tracepoints.entry(name[TRACEPOINT.len()..].to_vec()).or_insert(id)
+            }
             _ => return Ok(at + TYPE_BYTES + found.trailer()),
         };
         Ok(at + TYPE_BYTES + found.trailer())
@@ -174,6 +192,15 @@ impl KernelTypes {
         let function = self.by_id(*self.functions.get(function.as_bytes())?)?;
         let prototype = self.by_id(function.third)?;
         (prototype.kind() == kind::FUNC_PROTO).then_some(prototype.length())
+    }
+
+    /// How many arguments a program on a tracepoint gets; `None` if the kernel has no such tracepoint.
+    pub(super) fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
+        let definition = self.by_id(*self.tracepoints.get(tracepoint.as_bytes())?)?;
+        let pointer = self.by_id(definition.third).filter(|pointer| pointer.kind() == kind::PTR)?;
+        let prototype = self.by_id(pointer.third).filter(|found| found.kind() == kind::FUNC_PROTO)?;
+        // The first belongs to who registers a probe.
+        prototype.length().checked_sub(1)
     }
 
     fn bits_of(&self, id: u32, member: &[u8], nesting: u8, members: &mut u32) -> Option<u64> {

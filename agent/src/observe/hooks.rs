@@ -1,10 +1,15 @@
-//! Where each program is hung on, and which fields it reads. Tables, tried on Debian's 6.1, 6.12 and 7.3 and on 6.18.
+//! Where each program is hung on, which fields it reads, and what of that a kernel has. The tables themselves:
+//! [`tables`].
 //!
-//! Why these functions: they run once for each call, also for io_uring's, and overlayfs does not call them for its
-//! upper layer. `vfs_*` change their arguments between kernels and run a second time for the upper layer; the
-//! security hooks that run before an operation count failures.
+//! Comes in: a tier and a kernel's types. Goes out: a [`Plan`], or why the tier cannot be had. Must never: look at the
+//! running kernel by itself. That the plan of a kernel can be made without booting it is what the tests of recorded
+//! BTF stand on.
 
+pub(super) mod tables;
+
+use super::architecture::Architecture;
 use super::btf::KernelTypes;
+use super::gap::{Gap, GapId};
 use super::tiers::Tier;
 
 /// A field whose offset a program needs.
@@ -12,24 +17,21 @@ use super::tiers::Tier;
 pub(super) struct Field {
     /// The program's global that takes the offset.
     pub(super) global: &'static str,
-    structure: &'static str,
+    pub(super) structure: &'static str,
     member: &'static str,
+    /// Bytes from the member's own offset.
+    further: u64,
 }
 
-/// Where a program is hung on.
+/// Where a program is hung on. All take the number of arguments that the program was written for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Point {
     /// An LSM hook.
-    Lsm(&'static str),
-    /// The first of `names` that the kernel has; the program was written for this number of arguments.
-    Return {
-        /// Newest name first.
-        names: &'static [&'static str],
-        /// How many arguments it must have.
-        arguments: usize,
-    },
+    Lsm(&'static str, usize),
+    /// The return of the first of these functions that the kernel has; newest name first.
+    Return(&'static [&'static str], usize),
     /// A BTF-typed tracepoint.
-    Tracepoint(&'static str),
+    Tracepoint(&'static str, usize),
 }
 
 /// One program.
@@ -40,30 +42,64 @@ pub(super) struct Hook {
     /// Where it is hung on.
     pub(super) point: Point,
     /// The fields that it reads.
-    pub(super) fields: &'static [Field],
-    /// What goes unseen without it, as the beginning of a sentence; `None`: the tier is of no use without it.
-    pub(super) without: Option<&'static str>,
+    pub(super) fields: &'static [&'static [Field]],
+    /// What goes unseen without it; `None`: the tier is of no use without it.
+    pub(super) without: Option<GapId>,
+}
+
+/// A hook that this kernel has.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) hook: Hook,
+    /// What to hang it on: the name of a function, LSM hook or tracepoint.
+    pub(super) target: &'static str,
+    /// Offsets by global.
+    offsets: Vec<(&'static str, u64)>,
+}
+
+/// What a tier would load on a kernel.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Those that the tier cannot do without first.
+    pub(super) hooks: Vec<Planned>,
+    /// What goes unseen.
+    pub(super) gaps: Vec<Gap>,
 }
 
 impl Field {
-    const fn new(global: &'static str, structure: &'static str, member: &'static str) -> Self {
-        Self { global, structure, member }
+    pub(super) const fn new(global: &'static str, structure: &'static str, member: &'static str) -> Self {
+        Self { global, structure, member, further: 0 }
     }
 
-    /// Its offset on this kernel.
-    pub(super) fn offset(self, types: &KernelTypes) -> Result<u64, String> {
+    /// An element of a member that is an array of 64-bit words.
+    pub(super) const fn element(
+        global: &'static str,
+        structure: &'static str,
+        member: &'static str,
+        index: u64,
+    ) -> Self {
+        Self { global, structure, member, further: index * 8 }
+    }
+
+    fn offset(self, types: &KernelTypes) -> Result<u64, String> {
         types
             .offset(self.structure, self.member)
+            .map(|offset| offset + self.further)
             .ok_or_else(|| format!("this kernel's BTF has no field {}.{}", self.structure, self.member))
     }
 }
 
 impl Point {
-    /// The name to load for on this kernel.
-    pub(super) fn resolve(self, types: &KernelTypes) -> Result<&'static str, String> {
+    /// The name to load for on a kernel.
+    fn resolve(self, types: &KernelTypes) -> Result<&'static str, String> {
         match self {
-            Self::Lsm(name) | Self::Tracepoint(name) => Ok(name),
-            Self::Return { names, arguments } => first_of(names, arguments, |name| types.arguments(name)),
+            Self::Return(names, wanted) => first_of(names, wanted, |name| types.arguments(name)),
+            Self::Lsm(name, wanted) => {
+                first_of(&[name], wanted, |name| types.arguments(&format!("bpf_lsm_{name}")))
+            }
+            Self::Tracepoint(name, wanted) => {
+                first_of(&[name], wanted, |name| types.tracepoint_arguments(name))
+            }
         }
     }
 }
@@ -82,168 +118,47 @@ fn first_of(
             }
         }
     }
-    Err(format!("this kernel has none of {}", names.join(", ")))
+    Err(format!("this kernel's BTF has none of {}", names.join(", ")))
 }
 
-/// The programs of a tier, those that it cannot do without first.
-pub(super) fn of(tier: Tier) -> Vec<Hook> {
-    let own: &[Hook] = match tier {
-        Tier::Lsm => &[LSM_OPEN],
-        Tier::Fexit => &[FEXIT_OPEN],
-        Tier::SysExit => &[SYS_EXIT],
-    };
-    let calls: &[Hook] = if tier == Tier::SysExit { &[] } else { &PATH_CALLS };
-    [own, calls, &CGROUPS].concat()
-}
-
-/// What a tier cannot see on any kernel.
-pub(super) const fn blind_spots(tier: Tier) -> &'static [&'static str] {
-    const NAMED: &str =
-        "directories are named for files made by open(2), not for directories, nodes or links";
-    match tier {
-        Tier::Lsm | Tier::Fexit => &[NAMED],
-        Tier::SysExit => &[
-            "operations through io_uring are not counted",
-            "a rename that removed its target is counted as a rename alone",
-            "sockets bound through 32-bit socketcall(2) are not counted",
-            NAMED,
-        ],
+impl Hook {
+    /// The error names what the kernel lacks.
+    fn plan(self, types: &KernelTypes, own_fields: &[Field]) -> Result<Planned, String> {
+        let target = self.point.resolve(types)?;
+        let fields = self.fields.iter().copied().flatten().chain(own_fields);
+        let offsets = fields.map(|field| Ok((field.global, field.offset(types)?)));
+        Ok(Planned { hook: self, target, offsets: offsets.collect::<Result<_, String>>()? })
     }
 }
 
-const FILE_MODE: Field = Field::new("FILE_MODE", "file", "f_mode");
-const FILE_FLAGS: Field = Field::new("FILE_FLAGS", "file", "f_flags");
-const FILE_PATH: Field = Field::new("FILE_PATH", "file", "f_path");
-const PATH_DENTRY: Field = Field::new("PATH_DENTRY", "path", "dentry");
-const DENTRY_INODE: Field = Field::new("DENTRY_INODE", "dentry", "d_inode");
-const DENTRY_PARENT: Field = Field::new("DENTRY_PARENT", "dentry", "d_parent");
-const DENTRY_NAME: Field = Field::new("DENTRY_NAME", "dentry", "d_name");
-const QSTR_NAME: Field = Field::new("QSTR_NAME", "qstr", "name");
-const INODE_NUMBER: Field = Field::new("INODE_NUMBER", "inode", "i_ino");
-const INODE_SUPER_BLOCK: Field = Field::new("INODE_SUPER_BLOCK", "inode", "i_sb");
-const SUPER_BLOCK_DEVICE: Field = Field::new("SUPER_BLOCK_DEVICE", "super_block", "s_dev");
-const TASK_CRED: Field = Field::new("TASK_CRED", "task_struct", "cred");
-const TASK_REAL_CRED: Field = Field::new("TASK_REAL_CRED", "task_struct", "real_cred");
+impl Plan {
+    /// What `tier` would load on a kernel with these types.
+    pub(super) fn new(tier: Tier, architecture: &Architecture, types: &KernelTypes) -> Result<Self, String> {
+        let mut plan = Self { hooks: Vec::new(), gaps: Vec::new() };
+        for hook in tables::of(tier) {
+            let own_fields = if hook.program == tables::SYS_EXIT { architecture.fields } else { &[] };
+            match (hook.plan(types, own_fields), hook.without) {
+                (Ok(planned), _) => plan.hooks.push(planned),
+                (Err(reason), Some(gap)) => plan.gaps.push(Gap::new(gap, reason)),
+                (Err(reason), None) => return Err(reason),
+            }
+        }
+        let own = if tier == Tier::SysExit { architecture.blind_spots } else { &[] };
+        let blind_spots = tables::blind_spots(tier).iter().chain(own);
+        plan.gaps.extend(blind_spots.map(|(gap, reason)| Gap::new(*gap, *reason)));
+        Ok(plan)
+    }
 
-const OPEN_FIELDS: &[Field] = &[
-    FILE_MODE,
-    FILE_FLAGS,
-    FILE_PATH,
-    PATH_DENTRY,
-    DENTRY_INODE,
-    DENTRY_PARENT,
-    DENTRY_NAME,
-    QSTR_NAME,
-    INODE_NUMBER,
-    INODE_SUPER_BLOCK,
-    SUPER_BLOCK_DEVICE,
-    TASK_CRED,
-    TASK_REAL_CRED,
-];
-
-const LSM_OPEN: Hook =
-    Hook { program: "lsm_file_open", point: Point::Lsm("file_open"), fields: OPEN_FIELDS, without: None };
-
-const FEXIT_OPEN: Hook = Hook {
-    program: "fexit_open",
-    point: Point::Return { names: &["do_file_open", "do_filp_open"], arguments: 3 },
-    fields: OPEN_FIELDS,
-    without: None,
-};
-
-const PATH_CALLS: [Hook; 9] = [
-    path_call("fexit_unlink", &["filename_unlinkat", "do_unlinkat"], 2, None),
-    path_call("fexit_rmdir", &["filename_rmdir", "do_rmdir"], 2, Some("removed directories are not counted")),
-    path_call("fexit_mkdir", &["filename_mkdirat", "do_mkdirat"], 3, Some("new directories are not counted")),
-    path_call("fexit_mknod", &["filename_mknodat", "do_mknodat"], 4, Some("new nodes are not counted")),
-    path_call(
-        "fexit_symlink",
-        &["filename_symlinkat", "do_symlinkat"],
-        3,
-        Some("new symbolic links are not counted"),
-    ),
-    path_call("fexit_link", &["filename_linkat", "do_linkat"], 5, Some("new hard links are not counted")),
-    path_call("fexit_rename", &["filename_renameat2", "do_renameat2"], 5, Some("renames are not counted")),
-    Hook {
-        program: "fexit_rename_over",
-        point: Point::Return { names: &["vfs_rename"], arguments: 1 },
-        fields: &[
-            Field::new("RENAME_OLD", "renamedata", "old_dentry"),
-            Field::new("RENAME_NEW", "renamedata", "new_dentry"),
-            Field::new("RENAME_FLAGS", "renamedata", "flags"),
-            DENTRY_INODE,
-            TASK_CRED,
-            TASK_REAL_CRED,
-        ],
-        without: Some("a rename that removed its target is counted as a rename alone"),
-    },
-    Hook {
-        program: "fexit_unix_bind",
-        point: Point::Return { names: &["unix_bind"], arguments: 3 },
-        fields: &[Field::new("SOCKADDR_DATA", "sockaddr", "sa_data")],
-        without: Some("socket nodes made by bind are not counted"),
-    },
-];
-
-const fn path_call(
-    program: &'static str,
-    names: &'static [&'static str],
-    arguments: usize,
-    without: Option<&'static str>,
-) -> Hook {
-    Hook { program, point: Point::Return { names, arguments }, fields: &[], without }
-}
-
-const SYS_EXIT: Hook = Hook {
-    program: "sys_exit",
-    point: Point::Tracepoint("sys_exit"),
-    fields: &[
-        FILE_MODE,
-        FILE_FLAGS,
-        FILE_PATH,
-        PATH_DENTRY,
-        DENTRY_INODE,
-        DENTRY_PARENT,
-        DENTRY_NAME,
-        QSTR_NAME,
-        INODE_NUMBER,
-        INODE_SUPER_BLOCK,
-        SUPER_BLOCK_DEVICE,
-        Field::new("TASK_FILES", "task_struct", "files"),
-        Field::new("TASK_THREAD_INFO", "task_struct", "thread_info"),
-        Field::new("THREAD_INFO_STATUS", "thread_info", "status"),
-        Field::new("FILES_TABLE", "files_struct", "fdt"),
-        Field::new("TABLE_FILES", "fdtable", "fd"),
-        Field::new("TABLE_LENGTH", "fdtable", "max_fds"),
-        // x86-64's registers: on another architecture they are missing and the tier is refused with their names.
-        Field::new("REGISTERS_NUMBER", "pt_regs", "orig_ax"),
-        Field::new("REGISTERS_SECOND", "pt_regs", "si"),
-        Field::new("REGISTERS_THIRD", "pt_regs", "dx"),
-        Field::new("REGISTERS_COMPAT_SECOND", "pt_regs", "cx"),
-        Field::new("REGISTERS_COMPAT_THIRD", "pt_regs", "dx"),
-    ],
-    without: None,
-};
-
-const CGROUPS: [Hook; 2] = [
-    cgroup("cgroup_mkdir", "new cgroups are found by the slow rescan alone"),
-    cgroup("cgroup_rmdir", "removed cgroups are found by the slow rescan alone"),
-];
-
-const CGROUP_FIELDS: &[Field] = &[
-    Field::new("CGROUP_ROOT", "cgroup", "root"),
-    Field::new("CGROUP_NODE", "cgroup", "kn"),
-    Field::new("CGROUP_ROOT_HIERARCHY", "cgroup_root", "hierarchy_id"),
-    Field::new("NODE_ID", "kernfs_node", "id"),
-];
-
-const fn cgroup(name: &'static str, without: &'static str) -> Hook {
-    Hook { program: name, point: Point::Tracepoint(name), fields: CGROUP_FIELDS, without: Some(without) }
+    /// The offset of each field, by the global that takes it. A field of several hooks is there several times.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.hooks.iter().flat_map(|planned| planned.offsets.iter().copied())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::architecture;
 
     #[test]
     fn the_newest_name_that_fits_is_taken() {
@@ -263,11 +178,9 @@ mod tests {
     #[test]
     fn this_kernel_has_every_field_and_function() {
         let types = KernelTypes::load().unwrap();
-        for hook in Tier::ALL.into_iter().flat_map(of) {
-            hook.point.resolve(&types).unwrap();
-            for field in hook.fields {
-                field.offset(&types).unwrap();
-            }
+        for tier in Tier::ALL {
+            let plan = Plan::new(tier, architecture::own().unwrap(), &types).unwrap();
+            assert_eq!(plan.hooks.len(), tables::of(tier).len(), "{tier}: {:?}", plan.gaps);
         }
     }
 }

@@ -5,9 +5,10 @@
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
+use super::architecture::{self, Architecture};
 use super::btf::KernelTypes;
-use super::hooks::{self, Hook, Point};
-use super::syscalls;
+use super::gap::Gap;
+use super::hooks::{Plan, Planned, Point};
 use super::tiers::Tier;
 use super::{ObserveError, ObserveSettings};
 
@@ -29,8 +30,8 @@ pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
     /// Names of the programs attached.
     pub(super) programs: Vec<&'static str>,
-    /// What this tier cannot see here, a sentence each.
-    pub(super) gaps: Vec<String>,
+    /// What this tier cannot see here.
+    pub(super) gaps: Vec<Gap>,
 }
 
 impl Kernel {
@@ -44,77 +45,64 @@ impl Kernel {
 
 /// Loads and attaches; the error is the kernel's reason, for people.
 pub(super) fn attach(kernel: &Kernel, tier: Tier, settings: ObserveSettings) -> Result<Attached, String> {
-    let (hooks, mut gaps) = available(kernel, hooks::of(tier))?;
-    let mut ebpf = load(kernel, &hooks, settings).map_err(|error| short(&error.to_string()))?;
+    let own = architecture::own()?;
+    let plan = Plan::new(tier, own, &kernel.types)?;
+    let mut ebpf = load(kernel, own, &plan, settings).map_err(|error| short(&error.to_string()))?;
+    let Plan { hooks, mut gaps } = plan;
     let mut programs = Vec::new();
-    for hook in hooks {
-        let attached = hook
-            .point
-            .resolve(&kernel.types)
-            .and_then(|function| attach_one(&mut ebpf, &hook, function, &kernel.btf));
-        match (attached, hook.without) {
-            (Ok(()), _) => programs.push(hook.program),
-            (Err(reason), Some(without)) => gaps.push(format!("{without}: {reason}")),
+    for planned in hooks {
+        match (attach_one(&mut ebpf, &planned, &kernel.btf), planned.hook.without) {
+            (Ok(()), _) => programs.push(planned.hook.program),
+            (Err(reason), Some(gap)) => gaps.push(Gap::new(gap, reason)),
             (Err(reason), None) => return Err(reason),
         }
     }
-    gaps.extend(hooks::blind_spots(tier).iter().map(|&gap| gap.to_owned()));
     Ok(Attached { ebpf, programs, gaps })
 }
 
-/// The hooks whose fields this kernel has, and a gap for each other one.
-fn available(kernel: &Kernel, hooks: Vec<Hook>) -> Result<(Vec<Hook>, Vec<String>), String> {
-    let mut found = Vec::new();
-    let mut gaps = Vec::new();
-    for hook in hooks {
-        let missing = hook.fields.iter().find_map(|field| field.offset(&kernel.types).err());
-        match (missing, hook.without) {
-            (None, _) => found.push(hook),
-            (Some(reason), Some(without)) => gaps.push(format!("{without}: {reason}")),
-            (Some(reason), None) => return Err(reason),
-        }
-    }
-    Ok((found, gaps))
-}
-
-fn load(kernel: &Kernel, hooks: &[Hook], settings: ObserveSettings) -> Result<Ebpf, aya::EbpfError> {
-    let offsets: Vec<(&str, u64)> = hooks
-        .iter()
-        .flat_map(|hook| hook.fields)
-        .filter_map(|field| Some((field.global, field.offset(&kernel.types).ok()?)))
-        .collect();
+fn load(
+    kernel: &Kernel,
+    own: &Architecture,
+    plan: &Plan,
+    settings: ObserveSettings,
+) -> Result<Ebpf, aya::EbpfError> {
+    let offsets: Vec<_> = plan.offsets().collect();
     let with_directories = u8::from(settings.with_directories);
-    let (native, compat) = (syscalls::native(), syscalls::compat());
+    let (native, compat) = (own.native_calls(), own.compat_calls());
+    let mark_in_registers = u64::from(own.compat_mark.in_registers);
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&kernel.btf))
         .map_max_entries("COUNTS", settings.max_cgroups)
         .override_global("WITH_DIRECTORIES", &with_directories, true)
         .override_global("NATIVE_CALLS", native.as_slice(), true)
-        .override_global("COMPAT_CALLS", compat.as_slice(), true);
+        .override_global("COMPAT_CALLS", compat.as_slice(), true)
+        .override_global("COMPAT_BIT", &own.compat_mark.bit, true)
+        .override_global("COMPAT_IN_REGISTERS", &mark_in_registers, true);
     for (global, offset) in &offsets {
         loader.override_global(global, offset, true);
     }
     loader.load(OBJECT)
 }
 
-fn attach_one(ebpf: &mut Ebpf, hook: &Hook, function: &str, btf: &Btf) -> Result<(), String> {
+fn attach_one(ebpf: &mut Ebpf, planned: &Planned, btf: &Btf) -> Result<(), String> {
+    let Planned { hook, target, .. } = planned;
     let refused = |error: ProgramError| match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::debug!(program = hook.program, log = %short(&verifier_log.to_string()), "refused by the kernel");
-            format!("{} on {function}: load: {io_error}", hook.program)
+            format!("{} on {target}: load: {io_error}", hook.program)
         }
-        other => format!("{} on {function}: {}", hook.program, short(&other.to_string())),
+        other => format!("{} on {target}: {}", hook.program, short(&other.to_string())),
     };
     match (ebpf.program_mut(hook.program), hook.point) {
-        (Some(Program::Lsm(program)), Point::Lsm(_)) => {
-            program.load(function, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
+        (Some(Program::Lsm(program)), Point::Lsm(..)) => {
+            program.load(target, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
         }
-        (Some(Program::FExit(program)), Point::Return { .. }) => {
-            program.load(function, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
+        (Some(Program::FExit(program)), Point::Return(..)) => {
+            program.load(target, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
         }
-        (Some(Program::BtfTracePoint(program)), Point::Tracepoint(_)) => {
-            program.load(function, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
+        (Some(Program::BtfTracePoint(program)), Point::Tracepoint(..)) => {
+            program.load(target, btf).and_then(|()| program.attach().map(drop)).map_err(refused)
         }
         _ => Err(format!("the object built into this program has no {} of the right type", hook.program)),
     }

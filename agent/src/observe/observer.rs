@@ -16,6 +16,7 @@ use super::cgroup_events::CgroupEvents;
 use super::cost::{self, ProgramCost};
 use super::counts::Counts;
 use super::directories::{Directories, TopDirectory};
+use super::gap::Gap;
 use super::heap;
 use super::load::{self, Attached, Kernel};
 use super::self_test;
@@ -82,7 +83,7 @@ pub struct Loss {
 /// Counts from the moment it is made until it is dropped.
 pub struct Observer {
     tier: Tier,
-    gaps: Vec<String>,
+    gaps: Vec<Gap>,
     programs: Vec<&'static str>,
     counts: PerCpuHashMap<MapData, u64, Counters>,
     /// Of the same map: aya keeps its own to itself.
@@ -96,17 +97,17 @@ pub struct Observer {
     ebpf: Ebpf,
 }
 
-/// Loads, attaches and tests each tier, then drops it: what this kernel can do, for `podsweep doctor`.
-pub fn trial() -> Vec<(Tier, Result<(), String>)> {
+/// Loads, attaches and tests each tier, then drops it: what this kernel can do, for `podsweep doctor`. A tier that works
+/// says what it cannot see, any other why it does not.
+pub fn trial() -> Vec<(Tier, Result<Vec<Gap>, String>)> {
     let settings = ObserveSettings::default();
     let kernel = Kernel::read().map_err(|error| error.to_string());
     Tier::ALL
         .into_iter()
         .map(|tier| {
-            let tried = kernel
-                .as_ref()
-                .map_err(Clone::clone)
-                .and_then(|kernel| Observer::attempt(kernel, tier, settings).map(drop));
+            let tried = kernel.as_ref().map_err(Clone::clone).and_then(|kernel| {
+                Observer::attempt(kernel, tier, settings).map(|observer| observer.gaps.clone())
+            });
             (tier, tried)
         })
         .collect()
@@ -128,7 +129,7 @@ impl Observer {
                 Ok(observer) => {
                     tracing::info!(%tier, programs = observer.programs.len(), "counting in the kernel");
                     for gap in &observer.gaps {
-                        tracing::info!(%tier, gap, "not seen");
+                        tracing::info!(%tier, id = %gap.id, %gap, "not seen");
                     }
                     return Ok(observer);
                 }
@@ -152,8 +153,8 @@ impl Observer {
         self.tier
     }
 
-    /// What this tier cannot see here, a sentence each.
-    pub fn gaps(&self) -> &[String] {
+    /// What this tier cannot see here.
+    pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 

@@ -19,7 +19,7 @@ use cgroups_rs::CgroupPid;
 use cgroups_rs::fs::Controller;
 use cgroups_rs::fs::pid::PidController;
 
-use super::device;
+use super::device::{self, Disk};
 use super::limit::{self, Home, InForce, LimitError};
 use super::owner::Owner;
 use super::{ScanRoot, usage};
@@ -73,6 +73,8 @@ pub struct ScanCgroup {
     in_v2: BTreeSet<&'static str>,
     limits: BTreeMap<String, String>,
     missing: Vec<String>,
+    /// Those that are read, and whose reads are limited.
+    disks: BTreeSet<Disk>,
 }
 
 /// Each controller of [`CONTROLLERS`] by its cgroup2 name, and where its files for this scan are.
@@ -83,6 +85,7 @@ type Homes = Vec<(&'static str, Option<Home>)>;
 struct Outcome {
     limits: BTreeMap<String, String>,
     missing: Vec<String>,
+    disks: BTreeSet<Disk>,
 }
 
 impl Outcome {
@@ -111,6 +114,7 @@ impl ScanCgroup {
             in_v2: BTreeSet::new(),
             limits: BTreeMap::new(),
             missing: Vec::new(),
+            disks: BTreeSet::new(),
         };
         let homes = cgroup.make_directories_again(parent, cgroups)?;
         cgroup.in_v2 =
@@ -118,6 +122,7 @@ impl ScanCgroup {
         let outcome = set_limits(&homes, settings, roots)?;
         cgroup.limits = outcome.limits;
         cgroup.missing = outcome.missing;
+        cgroup.disks = outcome.disks;
         Ok(cgroup)
     }
 
@@ -157,7 +162,7 @@ impl ScanCgroup {
 
     /// What the cgroup's processes have used so far.
     pub(super) fn usage(&self) -> usage::Usage {
-        usage::read(&self.directories)
+        usage::read(&self.directories, &self.disks)
     }
 
     /// Removes the directories, and the slice above them if nothing else is in it. Blocks until the kernel lets go of
@@ -285,10 +290,11 @@ fn set_read_limits(
         outcome.limits.insert("io.max".into(), format!("not applicable: {}", kinds.join(", ")));
         return Ok(());
     }
-    for disk in held.disks {
+    for disk in &held.disks {
         let bytes = settings.read_bytes_per_second;
-        outcome.add("io", limit::reads(home, disk, bytes, settings.read_iops));
+        outcome.add("io", limit::reads(home, *disk, bytes, settings.read_iops));
     }
+    outcome.disks = held.disks;
     for kind in held.unknown {
         outcome.missing.push(format!("io: it is not known which disk holds this {kind}"));
     }

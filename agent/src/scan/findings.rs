@@ -129,6 +129,7 @@ impl ScanReport {
             cpu: Duration::ZERO,
             throttled: Duration::ZERO,
             read_bytes: 0,
+            reads: 0,
             limits: BTreeMap::new(),
             missing_limits: Vec::new(),
         }

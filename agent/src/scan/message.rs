@@ -192,6 +192,9 @@ pub struct ScanReport {
     pub throttled: Duration,
     /// Bytes read from the device.
     pub read_bytes: u64,
+    /// Reads that the device was asked for: what `readIOPS` limits. Zero in records of before it was counted.
+    #[serde(default)]
+    pub reads: u64,
     /// Limits in force, as read back from the kernel: name of the kernel file and its value.
     pub limits: BTreeMap<String, String>,
     /// Limits that the policy asks for and this host cannot give.

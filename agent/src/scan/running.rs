@@ -154,6 +154,7 @@ impl Supervisor {
         report.cpu = usage.cpu;
         report.throttled = usage.throttled;
         report.read_bytes = usage.read_bytes;
+        report.reads = usage.reads;
         report.limits = worker.limits;
         report.missing_limits = worker.missing;
         remove(worker.cgroup).await;

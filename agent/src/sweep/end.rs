@@ -57,6 +57,8 @@ pub(super) enum End {
     PolicyInvalid(String),
     /// The policy wants another executor.
     ExecutorUnavailable,
+    /// The scan worker died or broke the protocol; how, and the remedy.
+    ScanFailed(String),
     /// A defect of podsweep.
     Internal(String),
 }
@@ -81,9 +83,10 @@ impl End {
             | Self::ScanNotBelieved
             | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
             Self::ObserveOnly | Self::PolicyInvalid(_) | Self::ExecutorUnavailable => Outcome::Refused,
-            Self::ScanEnded(ScanEnd::WorkerFailed) | Self::ScanNotStarted { .. } | Self::Internal(_) => {
-                Outcome::Failed
-            }
+            Self::ScanEnded(ScanEnd::WorkerFailed)
+            | Self::ScanFailed(_)
+            | Self::ScanNotStarted { .. }
+            | Self::Internal(_) => Outcome::Failed,
         }
     }
 
@@ -104,7 +107,7 @@ impl End {
             Self::Replaced(_) => "Replaced",
             Self::ScanEnded(ScanEnd::EntryLimit) => "EntryLimit",
             Self::ScanEnded(ScanEnd::Timeout) => "ScanTimeout",
-            Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
+            Self::ScanFailed(_) | Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
             Self::ScanNotBelieved => "ScanNotBelieved",
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
@@ -141,6 +144,7 @@ impl End {
             }
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
+            Self::ScanFailed(why) => why.clone(),
             Self::ScanEnded(ScanEnd::WorkerFailed) => "the scan worker died or broke the protocol".into(),
             Self::ScanNotBelieved => {
                 "the scan worker named what it was not asked for; the log says what; not tried again".into()

@@ -187,7 +187,7 @@ impl Course {
                 && !self.owes_last_try()
                 && let Some(report) = &self.report
             {
-                return End::ScanEnded(report.end);
+                return end_of(report, scan);
             }
             let wants_more = self.report.is_none() && self.batch.len() < self.batch_limit();
             let heard = tokio::select! {
@@ -229,7 +229,7 @@ impl Course {
                 self.tell(Event::ScanProgress { entries, candidates });
             }
             Some(ScanMessage::End(report)) => self.scan_ended(report),
-            None => return Err(End::ScanEnded(ScanEnd::WorkerFailed)),
+            None => return Err(End::ScanFailed("the scan worker is gone".into())),
         }
         Ok(())
     }
@@ -377,4 +377,12 @@ impl Course {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn end_of(report: &ScanReport, scan: &impl Candidates) -> End {
+    match (report.end, scan.failure()) {
+        (ScanEnd::WorkerFailed, Some(why)) => End::ScanFailed(why.to_owned()),
+        (ScanEnd::WorkerFailed, None) => End::ScanFailed("the scan worker died or broke the protocol".into()),
+        (end, _) => End::ScanEnded(end),
+    }
 }

@@ -26,6 +26,9 @@ pub trait Candidates: Send {
     /// Limits in force, and those that this host cannot give.
     fn limits(&self) -> (&BTreeMap<String, String>, &[String]);
 
+    /// Why the worker failed, in a sentence with the remedy, once the report says so.
+    fn failure(&self) -> Option<&str>;
+
     /// Ends it now.
     fn cancel(self) -> impl Future<Output = ScanReport> + Send;
 }
@@ -57,6 +60,10 @@ impl Candidates for RunningScan {
 
     fn limits(&self) -> (&BTreeMap<String, String>, &[String]) {
         Self::limits(self)
+    }
+
+    fn failure(&self) -> Option<&str> {
+        Self::failure(self)
     }
 
     async fn cancel(self) -> ScanReport {

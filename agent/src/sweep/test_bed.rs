@@ -177,6 +177,10 @@ impl Candidates for Listing {
         (&self.limits, &[])
     }
 
+    fn failure(&self) -> Option<&str> {
+        None
+    }
+
     async fn cancel(self) -> ScanReport {
         report(ScanEnd::Cancelled)
     }
@@ -195,6 +199,7 @@ fn report(end: ScanEnd) -> ScanReport {
         cpu: Duration::ZERO,
         throttled: Duration::ZERO,
         read_bytes: 0,
+        reads: 0,
         limits: BTreeMap::new(),
         missing_limits: Vec::new(),
     }

@@ -145,7 +145,6 @@ impl Watch {
         for cost in self.observer.costs() {
             metrics.program(&cost.program, cost.runs, cost.run_time);
         }
-        metrics.tier(&self.observer.tier().to_string(), self.observer.gaps().len());
         metrics.sweeps_running(lock(&self.shared.live).len());
         metrics.paused(self.shared.gate.paused().is_some());
         lock(&self.shared.observed).losses = BTreeMap::from([

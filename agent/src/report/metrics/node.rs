@@ -59,7 +59,7 @@ pub(super) struct Node {
 
 struct Observe {
     tier: IntGaugeVec,
-    gaps: IntGauge,
+    gaps: IntGaugeVec,
     read: Histogram,
     recursion: (IntCounter, Total),
     cgroups: (IntCounter, Total),
@@ -146,8 +146,12 @@ impl Observe {
                 &["tier"],
                 "How the kernel is observed; 1 for the tier in use.",
             )?,
-            gaps: register
-                .gauge("podsweep_observe_gaps", "Kinds of operations that this tier cannot see here.")?,
+            gaps: register.gauges(
+                "podsweep_observe_gap_info",
+                &["tier", "gap"],
+                "1 for each gap: what the tier in use cannot see on this kernel. `podsweep doctor` says it in a sentence, with \
+                 a remedy; docs/kernels.md lists all.",
+            )?,
             read: register.histogram(
                 "podsweep_observe_read_duration_seconds",
                 &READ_SECONDS,
@@ -217,11 +221,16 @@ impl Metrics {
         self.node.limits.with_label_values(&[self.node.limit_names.bound(limit)]).inc();
     }
 
-    /// How the kernel is observed: `lsm`, `fexit` or `sys_exit`, and how many gaps that leaves.
-    pub fn tier(&self, tier: &str, gaps: usize) {
-        self.node.observe.tier.reset();
-        self.node.observe.tier.with_label_values(&[tier]).set(1);
-        self.node.observe.gaps.set(i64::try_from(gaps).unwrap_or(i64::MAX));
+    /// How the kernel is observed, `lsm`, `fexit` or `sys_exit`, and which gaps that leaves. `gap`: words of
+    /// [`crate::observe::GapId`], so that their number is bounded.
+    pub fn tier(&self, tier: &'static str, gaps: impl IntoIterator<Item = &'static str>) {
+        let observe = &self.node.observe;
+        observe.tier.reset();
+        observe.gaps.reset();
+        observe.tier.with_label_values(&[tier]).set(1);
+        for gap in gaps {
+            observe.gaps.with_label_values(&[tier, gap]).set(1);
+        }
     }
 
     /// The counters were read in this time.

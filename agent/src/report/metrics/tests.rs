@@ -171,10 +171,13 @@ fn breakers_are_counted_by_state() {
 }
 
 #[test]
-fn one_tier_at_a_time() {
+fn one_tier_at_a_time_with_its_gaps() {
     let metrics = metrics();
-    metrics.tier("lsm", 0);
-    metrics.tier("sys_exit", 2);
+    metrics.tier("lsm", ["mkdir"]);
+    metrics.tier("sys_exit", ["io_uring", "rename_over"]);
     assert!(!metrics.render().unwrap().contains("lsm"));
-    assert_eq!(value(&metrics, "podsweep_observe_gaps").as_deref(), Some("2"));
+    for gap in ["io_uring", "rename_over"] {
+        let series = format!(r#"podsweep_observe_gap_info{{gap="{gap}",tier="sys_exit"}}"#);
+        assert_eq!(value(&metrics, &series).as_deref(), Some("1"), "{gap}");
+    }
 }
