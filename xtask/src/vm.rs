@@ -108,7 +108,9 @@ pub(crate) fn count_instructions(
     payload.add_program(program)?;
     let words = std::iter::once(program.to_string_lossy().into_owned());
     let words: Vec<_> = words.chain(arguments.iter().map(|word| (*word).to_owned())).collect();
-    payload.set_command(&payload::script(&words))?;
+    // What a program says of its progress on a terminal must not mix with what it prints; what went wrong follows.
+    let command = payload::script(&words);
+    payload.set_command(&format!("{command} 2> /tmp/said\ncode=$?\ncat /tmp/said\nexit $code"))?;
     let image = payload.image()?;
     let counting = Some(Accelerator::Counting);
     let guest =
