@@ -7,8 +7,8 @@ use aya_ebpf::EbpfContext;
 use crate::count::count;
 use crate::directories;
 use crate::kernel::{
-    DENTRY_INODE, FILE_FLAGS, FILE_MODE, FILE_PATH, FMODE_CREATED, FMODE_NOACCOUNT, O_TMPFILE_BIT, PATH_DENTRY, RENAME_FLAGS,
-    RENAME_NEW, RENAME_OLD, SOCKADDR_DATA, acts_as_itself, at, field, is_error,
+    DENTRY_INODE, FILE_FLAGS, FILE_MODE, FILE_PATH, FMODE_CREATED, FMODE_NOACCOUNT, O_TMPFILE_BIT,
+    PATH_DENTRY, RENAME_FLAGS, RENAME_NEW, RENAME_OLD, SOCKADDR_DATA, acts_as_itself, at, field, is_error,
 };
 
 /// `RENAME_EXCHANGE` of `include/uapi/linux/fs.h`: nothing is removed.
