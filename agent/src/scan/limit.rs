@@ -162,8 +162,8 @@ pub(super) fn memory(home: &Home, bytes: Bytes) -> Result<InForce, LimitError> {
 }
 
 /// An eighth below the limit, cgroup2 begins to have caches given back and slows the process down for it. Where the
-/// limit is met without that, a walk that fills it faster than dentries are given back is ended as out of memory
-/// (seen on 6.12 under 16 MiB). v1 has nothing of the kind.
+/// limit is met without that, a walk that fills it faster than dentries are given back may be ended as out of memory
+/// (a worker died on 6.12 under 16 MiB, once of two times; that this was why is inferred). v1 has nothing of the kind.
 fn high(home: &Home, memory: Bytes) -> Result<Option<(String, String)>, LimitError> {
     let file = "memory.high";
     if !home.v2 || !home.path(file).exists() {
