@@ -15,6 +15,8 @@ pub mod document;
 
 pub mod kernel;
 
+pub mod confinement;
+
 pub mod observe;
 
 pub mod inventory;

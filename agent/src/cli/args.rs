@@ -117,6 +117,9 @@ Examples:
     /// The scan's own process; started by podsweep itself
     #[command(hide = true)]
     ScanWorker,
+    /// The process of a sweep that removes; started by podsweep itself
+    #[command(hide = true)]
+    Deleter,
 }
 
 /// Where the configuration is.

@@ -44,8 +44,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Ended, Failure> {
     match cli.command {
-        // First, and without a runtime: the worker must stay a process of one thread.
+        // First, and without a runtime: worker and deleter must stay processes of one thread.
         Command::ScanWorker => scan::worker(),
+        Command::Deleter => sweep::deleter(),
         Command::Agent(args) => agent::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

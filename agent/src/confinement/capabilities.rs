@@ -1,0 +1,199 @@
+//! Who keeps which capability, and why: one table for the code, for `podsweep doctor --capabilities` and for people.
+//!
+//! In: a role. Out: a thread that has its capabilities and no others. Must never: add one.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+use super::ConfinementError;
+
+/// A process of podsweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum Role {
+    /// `podsweep agent`, until its programs are in the kernel.
+    Start,
+    /// `podsweep agent` from then on, and `podsweep sweep` where no agent runs.
+    Agent,
+    /// The scan worker.
+    Scanner,
+    /// The deleter of a sweep that removes.
+    Deleter,
+    /// The deleter of a dry run.
+    DryRunDeleter,
+}
+
+/// One capability that a role keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub capability: Capability,
+    /// What for, in one line.
+    pub why: &'static str,
+}
+
+const fn kept(capability: Capability, why: &'static str) -> Kept {
+    Kept { capability, why }
+}
+
+const START: &[Kept] = &[
+    kept(Capability::CAP_BPF, "load the programs that count"),
+    kept(Capability::CAP_PERFMON, "attach them to kernel functions"),
+    kept(Capability::CAP_SYS_RESOURCE, "raise the limit of locked memory, on kernels before 5.11"),
+    kept(Capability::CAP_SETPCAP, "take capabilities away for good"),
+];
+
+const AGENT: &[Kept] = &[
+    kept(Capability::CAP_BPF, "read the counters (kernels before 5.19 ask for it)"),
+    kept(Capability::CAP_SYS_PTRACE, "reach a container's root through /proc/PID/root, see who has a file open"),
+    kept(Capability::CAP_DAC_READ_SEARCH, "read what belongs to other users"),
+    kept(Capability::CAP_LEASE, "tell files that are open from those that are not, fast"),
+];
+
+const SCANNER: &[Kept] = &[kept(Capability::CAP_DAC_READ_SEARCH, "read writable layers of other users")];
+
+const DELETER: &[Kept] = &[
+    kept(Capability::CAP_DAC_OVERRIDE, "remove from directories of other users"),
+    kept(Capability::CAP_FOWNER, "remove other users' files from sticky directories such as /tmp"),
+];
+
+const DRY_RUN_DELETER: &[Kept] =
+    &[kept(Capability::CAP_DAC_READ_SEARCH, "look into directories of other users")];
+
+/// Not used by the agent, and left where its children take them from: as root a program that is started has what its
+/// starter may have at most (the bounding set; capabilities(7)).
+const FOR_CHILDREN: &[Capability] = &[
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+    Capability::CAP_SETPCAP,
+];
+
+impl Role {
+    /// All, in the order in which they appear in the life of a node.
+    pub const ALL: [Self; 5] =
+        [Self::Start, Self::Agent, Self::Scanner, Self::Deleter, Self::DryRunDeleter];
+
+    /// What it keeps.
+    pub fn keeps(self) -> &'static [Kept] {
+        match self {
+            Self::Start => START,
+            Self::Agent => AGENT,
+            Self::Scanner => SCANNER,
+            Self::Deleter => DELETER,
+            Self::DryRunDeleter => DRY_RUN_DELETER,
+        }
+    }
+
+    /// What it leaves for the programs that it starts.
+    pub fn leaves_to_children(self) -> &'static [Capability] {
+        match self {
+            Self::Start | Self::Agent => FOR_CHILDREN,
+            Self::Scanner | Self::Deleter | Self::DryRunDeleter => &[],
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "agent, at its start",
+            Self::Agent => "agent",
+            Self::Scanner => "scan worker",
+            Self::Deleter => "deleter",
+            Self::DryRunDeleter => "deleter of a dry run",
+        }
+    }
+}
+
+/// What a thread holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Capabilities(CapsHashSet);
+
+impl Capabilities {
+    /// Their names, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// What the calling thread may use now.
+pub(crate) fn held() -> Result<Capabilities, ConfinementError> {
+    Ok(Capabilities(caps::read(None, CapSet::Effective)?))
+}
+
+impl Role {
+    /// Takes everything from the calling thread that this role does not keep, and reads back whether it is gone. What
+    /// the thread never had is not missed here. Threads that it starts afterwards have what it has: call it before
+    /// there are others.
+    pub(crate) fn take_on(self) -> Result<(), ConfinementError> {
+        let held = caps::read(None, CapSet::Permitted)?;
+        let keep: CapsHashSet =
+            self.keeps().iter().map(|kept| kept.capability).filter(|one| held.contains(one)).collect();
+        let children: CapsHashSet =
+            self.leaves_to_children().iter().copied().filter(|one| held.contains(one)).collect();
+        // Without SETPCAP the bounding set cannot be changed; it matters to exec only.
+        if held.contains(&Capability::CAP_SETPCAP) {
+            drop_from_bounding(&children)?;
+        }
+        // A root's children take from the bounding set; another user's have nothing but ambient ones, which must be
+        // permitted and inheritable here.
+        let ambient: CapsHashSet =
+            if nix::unistd::geteuid().is_root() { CapsHashSet::new() } else { children };
+        let permitted: CapsHashSet = keep.union(&ambient).copied().collect();
+        caps::clear(None, CapSet::Ambient)?;
+        caps::set(None, CapSet::Effective, &keep)?;
+        caps::set(None, CapSet::Permitted, &permitted)?;
+        caps::set(None, CapSet::Inheritable, &ambient)?;
+        caps::set(None, CapSet::Ambient, &ambient)?;
+        match caps::read(None, CapSet::Permitted)? {
+            left if left == permitted => Ok(()),
+            left => Err(ConfinementError::StillCapable(Capabilities(left).names().join(" "))),
+        }
+    }
+}
+
+fn drop_from_bounding(keep: &CapsHashSet) -> Result<(), ConfinementError> {
+    for capability in caps::read(None, CapSet::Bounding)?.difference(keep) {
+        caps::drop(None, CapSet::Bounding, *capability)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deleter_keeps_two_at_most_and_whoever_looks_only_keeps_reading() {
+        let of = |role: Role| role.keeps().iter().map(|kept| kept.capability).collect::<Vec<_>>();
+        assert_eq!(of(Role::Deleter), [Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER]);
+        for role in [Role::Scanner, Role::DryRunDeleter] {
+            assert_eq!(of(role), [Capability::CAP_DAC_READ_SEARCH], "{role:?}");
+        }
+    }
+
+    #[test]
+    fn children_get_what_they_keep() {
+        for role in [Role::Scanner, Role::Deleter, Role::DryRunDeleter] {
+            let all = role.keeps().iter().all(|kept| FOR_CHILDREN.contains(&kept.capability));
+            assert!(all, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_takes_on_a_role_has_nothing_else() {
+        // Capabilities are a thread's own: the other tests keep theirs.
+        let left = std::thread::spawn(|| {
+            Role::DryRunDeleter.take_on().unwrap();
+            let sets = [CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient].map(|set| {
+                Capabilities(caps::read(None, set).unwrap()).names()
+            });
+            (held().unwrap().names(), sets)
+        });
+        let (effective, [permitted, inheritable, ambient]) = left.join().unwrap();
+        let allowed = |names: &[String]| names.iter().all(|name| name == "CAP_DAC_READ_SEARCH");
+        assert!(allowed(&effective) && allowed(&permitted), "{effective:?} {permitted:?}");
+        assert!(nix::unistd::geteuid().is_root() <= effective.contains(&"CAP_DAC_READ_SEARCH".to_owned()));
+        assert!(inheritable.is_empty() && ambient.is_empty());
+    }
+}
