@@ -60,7 +60,7 @@ pub(crate) fn is_enforced() -> Result<(), String> {
         Ok(Ok(status)) => match status.landlock {
             LandlockStatus::Available { .. } => Ok(()),
             LandlockStatus::NotEnabled => Err("not enabled: add landlock to the kernel's lsm= list".into()),
-            _ => Err("this kernel has none".into()),
+            LandlockStatus::NotImplemented => Err("this kernel has none".into()),
         },
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("asking failed".into()),

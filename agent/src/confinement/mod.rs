@@ -9,7 +9,6 @@ pub(crate) mod filter;
 mod landlock;
 
 pub use capabilities::{Kept, Role};
-pub(crate) use capabilities::{Capabilities, held};
 pub(crate) use landlock::{Changes, confine_changes, is_enforced};
 
 use nix::sys::prctl;

@@ -73,19 +73,7 @@ impl Hand {
         let (pending, without_leases) = (Pending::default(), BTreeSet::new());
         let streak = Streak::new(plan.policy.spec.breakers.sweep.errors.max(1));
         let deleter = None;
-        Ok(Self {
-            plan,
-            held,
-            audit,
-            halt,
-            junk,
-            areas,
-            pending,
-            streak,
-            deleters,
-            deleter,
-            without_leases,
-        })
+        Ok(Self { plan, held, audit, halt, junk, areas, pending, streak, deleters, deleter, without_leases })
     }
 
     /// Opens the container's view, having checked that it is still that container.
@@ -158,7 +146,9 @@ impl Hand {
     fn means(&self) -> Means {
         let truncates = |rule: &JunkRule| rule.action == Action::Truncate;
         match self.plan.mode {
-            PolicyMode::Enforce if self.plan.policy.spec.junk.iter().any(truncates) => Means::RemoveAndTruncate,
+            PolicyMode::Enforce if self.plan.policy.spec.junk.iter().any(truncates) => {
+                Means::RemoveAndTruncate
+            }
             PolicyMode::Enforce => Means::Remove,
             PolicyMode::DryRun | PolicyMode::Observe => Means::Look,
         }

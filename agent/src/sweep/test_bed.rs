@@ -14,8 +14,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
-use super::deleter::{Confinement, Deleters, serve};
 use super::audit::{Audit, AuditEntry, AuditResult};
+use super::deleter::{Confinement, Deleters, serve};
 use super::identity::look;
 use super::source::{Candidates, ScanNotStarted, Scans};
 use crate::inventory::{CgroupId, Container, Layer, Names, Runtime};

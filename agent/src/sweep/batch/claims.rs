@@ -24,7 +24,7 @@ use crate::scan::Candidate;
 /// What one order is made of.
 #[derive(Default)]
 struct Claims {
-    claims: Vec<Claimed>,
+    all: Vec<Claimed>,
     leases: Vec<Lease>,
     /// Of each claim, its place in the batch.
     places: Vec<usize>,
@@ -69,16 +69,18 @@ impl Hand {
 
     fn pass(&mut self, claims: Claims, round: &Round<'_>, fates: &mut [Fate]) -> Result<(), End> {
         self.must_go_on()?;
-        let Claims { claims, leases, places, .. } = claims;
-        if claims.is_empty() {
+        let Claims { all, leases, places, .. } = claims;
+        if all.is_empty() {
             return Ok(());
         }
         let (deadline, streak) = (self.halt.deadline(), self.streak);
         let handles: Vec<_> = leases.iter().map(Lease::handle).collect();
-        let answer = match self.deleter()?.pass(claims, &handles, round.now, deadline, streak) {
+        let answer = match self.deleter()?.pass(all, &handles, round.now, deadline, streak) {
             Ok(answer) => answer,
             Err(failed) => {
-                places.iter().for_each(|&place| fates[place] = Fate::Unknown);
+                for place in places {
+                    fates[place] = Fate::Unknown;
+                }
                 return Err(failed.into());
             }
         };
@@ -181,7 +183,7 @@ impl Claims {
         };
         self.path_bytes += candidate.path.len();
         self.places.push(place);
-        self.claims.push(Claimed {
+        self.all.push(Claimed {
             root: candidate.root,
             directory: directory.to_vec(),
             name: name.to_vec(),
@@ -192,7 +194,7 @@ impl Claims {
     }
 
     fn are_enough(&self) -> bool {
-        self.claims.len() >= MAX_CLAIMS || self.path_bytes >= MAX_PATHS
+        self.all.len() >= MAX_CLAIMS || self.path_bytes >= MAX_PATHS
     }
 }
 

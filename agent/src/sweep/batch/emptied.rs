@@ -78,7 +78,8 @@ impl Hand {
             tally.note(format!("OpenFilesUnreadable: {doubt}"));
         }
         let mut fates = vec![Fate::NotTried; emptied.len()];
-        let claims: Vec<_> = emptied.iter().zip(&seen).filter_map(|(one, seen)| claim(one, *seen, &walk)).collect();
+        let claims: Vec<_> =
+            emptied.iter().zip(&seen).filter_map(|(one, seen)| claim(one, *seen, &walk)).collect();
         let passed = self.pass_directories(&claims, &mut fates, now);
         let written = self.write_down(&fates);
         let mut in_use = Vec::new();
@@ -96,12 +97,7 @@ impl Hand {
     }
 
     /// Directories have no leases: as many at a time as one order takes.
-    fn pass_directories(
-        &mut self,
-        claims: &[Claimed],
-        fates: &mut [Fate],
-        now: Duration,
-    ) -> Result<(), End> {
+    fn pass_directories(&mut self, claims: &[Claimed], fates: &mut [Fate], now: Duration) -> Result<(), End> {
         for (claims, fates) in claims.chunks(MAX_CLAIMS).zip(fates.chunks_mut(MAX_CLAIMS)) {
             self.must_go_on()?;
             // Refused is no more than "stays" to a directory: the streak is the files'.

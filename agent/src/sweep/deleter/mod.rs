@@ -18,9 +18,9 @@ mod seccomp;
 mod serve;
 mod start;
 
-pub use serve::{COMMAND, DeleterError, run};
 pub(super) use order::{Claimed, MAX_CLAIMS, MAX_PATHS, Means, Tested};
-pub use start::{Deleters, Program};
-pub(super) use start::{Deleter, Failed};
+pub use serve::{COMMAND, DeleterError, run};
 #[cfg(test)]
 pub(super) use serve::{Confinement, serve};
+pub(super) use start::{Deleter, Failed};
+pub use start::{Deleters, Program};

@@ -134,10 +134,7 @@ impl Deleter {
         streak: Streak,
     ) -> Result<Vec<Fate>, Failed> {
         let count = claims.len();
-        debug_assert_eq!(
-            leases.len(),
-            claims.iter().filter(|claim| claim.tested == Tested::Lease).count()
-        );
+        debug_assert_eq!(leases.len(), claims.iter().filter(|claim| claim.tested == Tested::Lease).count());
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = ANSWER_WITHIN.min(left + ENDS_WITHIN);
         set_socket_timeout(&self.socket, Timeout::Recv, Some(wait))

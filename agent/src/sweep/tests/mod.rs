@@ -46,7 +46,14 @@ fn work(plan: Plan, candidates: &[Candidate]) -> (Worked, Vec<(String, Fate)>) {
     let audit = Arc::new(Remembers::default());
     let held =
         plan.container.as_ref().map(|container| Held::take(container, &Cgroups::find().unwrap()).unwrap());
-    let mut hand = Hand::new(Arc::new(plan), held, Arc::clone(&audit) as Arc<dyn Audit>, halt(), Arc::new(InThisProcess)).unwrap();
+    let mut hand = Hand::new(
+        Arc::new(plan),
+        held,
+        Arc::clone(&audit) as Arc<dyn Audit>,
+        halt(),
+        Arc::new(InThisProcess),
+    )
+    .unwrap();
     let worked = hand.work(candidates, in_an_hour());
     let paths = candidates.iter().map(|candidate| String::from_utf8_lossy(&candidate.path).into_owned());
     let results = audit.results.lock().unwrap();
