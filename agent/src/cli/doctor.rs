@@ -48,6 +48,10 @@ fn show_processes(processes: &[Process]) -> std::io::Result<()> {
             table.row([name, &kept.capability, if kept.here { "yes" } else { "no" }, kept.why]);
             name = "";
         }
+        for kept in &process.in_reserve {
+            let why = format!("in reserve: {}", kept.why);
+            table.row(["", &kept.capability, if kept.here { "yes" } else { "no" }, &why]);
+        }
         if !process.leaves_to_children.is_empty() {
             let children = format!("for its children: {}", process.leaves_to_children.join(" "));
             table.row(["", "", "", &children]);

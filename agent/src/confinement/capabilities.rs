@@ -49,6 +49,8 @@ const AGENT: &[Kept] = &[
     ),
     kept(Capability::CAP_DAC_READ_SEARCH, "read what belongs to other users"),
     kept(Capability::CAP_LEASE, "tell files that are open from those that are not, fast"),
+    // The kernel asks for it where the other process may have a capability more (`cap_safe_nice`).
+    kept(Capability::CAP_SYS_NICE, "put the scan worker at the lowest priority"),
 ];
 
 const SCANNER: &[Kept] = &[kept(Capability::CAP_DAC_READ_SEARCH, "read writable layers of other users")];
@@ -60,6 +62,12 @@ const DELETER: &[Kept] = &[
 
 const DRY_RUN_DELETER: &[Kept] =
     &[kept(Capability::CAP_DAC_READ_SEARCH, "look into directories of other users")];
+
+/// Permitted to the agent and not in force, but for the moments of a [`Reserve`].
+const RESERVE: &[Kept] = &[kept(
+    Capability::CAP_DAC_OVERRIDE,
+    "make and remove the scans' slice: nobody may write to the root of a cgroup hierarchy (mode 0555)",
+)];
 
 /// Not used by the agent, and left where its children take them from: as root a program that is started has what its
 /// starter may have at most (the bounding set; capabilities(7)).
@@ -84,6 +92,14 @@ impl Role {
             Self::DryRunDeleter => (DRY_RUN_DELETER, &[][..]),
         };
         own.iter().chain(more)
+    }
+
+    /// What it may take up for a moment.
+    pub fn reserve(self) -> &'static [Kept] {
+        match self {
+            Self::Start | Self::Agent => RESERVE,
+            Self::Scanner | Self::Deleter | Self::DryRunDeleter => &[],
+        }
     }
 
     /// What it leaves for the programs that it starts.
@@ -130,7 +146,8 @@ impl Role {
         // permitted and inheritable here.
         let ambient: CapsHashSet =
             if nix::unistd::geteuid().is_root() { CapsHashSet::new() } else { children };
-        let permitted: CapsHashSet = keep.union(&ambient).copied().collect();
+        let reserve = self.reserve().iter().map(|kept| kept.capability).filter(|one| held.contains(one));
+        let permitted: CapsHashSet = keep.union(&ambient).copied().chain(reserve).collect();
         caps::clear(None, CapSet::Ambient)?;
         caps::set(None, CapSet::Effective, &keep)?;
         caps::set(None, CapSet::Permitted, &permitted)?;
@@ -141,6 +158,39 @@ impl Role {
             left => Err(ConfinementError::StillCapable(names(&left))),
         }
     }
+}
+
+/// The agent's reserve, in force on this thread until it is dropped. Not for longer than a system call or two.
+#[derive(Debug)]
+#[must_use = "in force only while it lives"]
+pub(crate) struct Reserve {
+    before: Option<CapsHashSet>,
+}
+
+impl Reserve {
+    /// Takes it up, where there is one: who has given it up, or never had it, gets the kernel's refusal of what it
+    /// wanted to do.
+    pub(crate) fn take_up() -> Self {
+        Self { before: raise().ok() }
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take()
+            && let Err(error) = caps::set(None, CapSet::Effective, &before)
+        {
+            tracing::error!(%error, "a capability is still in force that is only for a moment");
+        }
+    }
+}
+
+fn raise() -> Result<CapsHashSet, caps::errors::CapsError> {
+    let before = caps::read(None, CapSet::Effective)?;
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let reserve = RESERVE.iter().map(|kept| kept.capability).filter(|one| permitted.contains(one));
+    caps::set(None, CapSet::Effective, &before.iter().copied().chain(reserve).collect())?;
+    Ok(before)
 }
 
 fn drop_from_bounding(keep: &CapsHashSet) -> Result<(), ConfinementError> {
@@ -169,6 +219,21 @@ mod tests {
             let all = role.keeps().all(|kept| FOR_CHILDREN.contains(&kept.capability));
             assert!(all, "{role:?}");
         }
+    }
+
+    #[test]
+    fn the_reserve_is_in_force_for_a_moment() {
+        let seen = std::thread::spawn(|| {
+            Role::Agent.take_on().unwrap();
+            let in_force = || caps::has_cap(None, CapSet::Effective, Capability::CAP_DAC_OVERRIDE).unwrap();
+            let before = in_force();
+            let reserve = Reserve::take_up();
+            let during = in_force();
+            drop(reserve);
+            [before, during, in_force()]
+        });
+        let root = nix::unistd::geteuid().is_root();
+        assert_eq!(seen.join().unwrap(), [false, root, false]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod capabilities;
 pub(crate) mod filter;
 mod landlock;
 
+pub(crate) use capabilities::Reserve;
 pub use capabilities::{Kept, Role};
 pub(crate) use landlock::{Changes, confine_changes, is_enforced};
 

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::privileges::effective;
-use crate::confinement::{Role, is_enforced};
+use crate::confinement::{Kept, Role, is_enforced};
 
 /// One of podsweep's processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,6 +16,8 @@ pub struct Process {
     pub process: &'static str,
     /// What it keeps; everything else is given up for good.
     pub keeps: Vec<Keeps>,
+    /// What it may take up for a moment, and has not in force else.
+    pub in_reserve: Vec<Keeps>,
     /// What it leaves for the programs that it starts, and does not use itself.
     pub leaves_to_children: Vec<String>,
     /// What else holds it, each a sentence.
@@ -40,14 +42,15 @@ pub fn processes() -> Vec<Process> {
 }
 
 fn process(role: Role) -> Process {
-    let keeps = role.keeps().map(|kept| Keeps {
+    let one = |kept: &Kept| Keeps {
         capability: kept.capability.to_string(),
         why: kept.why,
         here: effective(kept.capability),
-    });
+    };
     Process {
         process: role.name(),
-        keeps: keeps.collect(),
+        keeps: role.keeps().map(one).collect(),
+        in_reserve: role.reserve().iter().map(one).collect(),
         leaves_to_children: role.leaves_to_children().iter().map(ToString::to_string).collect(),
         held_by: held_by(role),
     }
@@ -56,7 +59,7 @@ fn process(role: Role) -> Process {
 fn held_by(role: Role) -> Vec<String> {
     let means: &[&str] = match role {
         Role::Start => &["one thread; it has read nothing of any container yet"],
-        Role::Agent => &["changes no file of a container: it has no right to, but where it is the owner"],
+        Role::Agent => &["what changes a container is the deleter; the agent opens its roots and reads"],
         Role::Scanner => &[
             "seccomp: killed by any call that could change a file, start a program or reach a network",
             "no_new_privs; limits on CPU, reads, memory and processes; ends with the agent",
