@@ -342,7 +342,10 @@ impl Hand {
 
 impl<'a> Place<'a> {
     fn of(&mut self, view: &View, root: u16, directory: &'a [u8]) -> &Result<Parent, Fate> {
-        let here = self.0.take().filter(|(at_root, at, _)| (*at_root, *at) == (root, directory));
+        let here = self.0.take().filter(|(at_root, at, parent)| {
+            let shown = |parent: &Parent| view.still_shows(root, directory, parent);
+            (*at_root, *at) == (root, directory) && parent.as_ref().is_ok_and(shown)
+        });
         &self.0.insert(here.unwrap_or_else(|| (root, directory, view.parent(root, directory)))).2
     }
 }

@@ -119,6 +119,15 @@ impl View {
             lower.collect::<Result<_, Errno>>().map_err(|errno| Fate::Refused(errno.raw_os_error()))?;
         Ok(Parent { merged, upper, lower, mount: root.merged_mount })
     }
+
+    /// Whether the container still has `parent` at this path. A handle follows a directory that is moved to where no
+    /// rule looks, and whoever moves one there means to keep what is in it.
+    pub(super) fn still_shows(&self, root: u16, directory: &[u8], parent: &Parent) -> bool {
+        let place = |handle: &OwnedFd| look_at(handle.as_fd()).map(|seen| (seen.identity.inode, seen.mount));
+        let now =
+            self.merged_root(root).map(|root| open_beneath(root, directory).and_then(|now| place(&now)));
+        now.is_some_and(|now| now.is_ok() && now == place(&parent.merged))
+    }
 }
 
 impl Root {

@@ -1,11 +1,16 @@
 //! What a service does in its own directories while it is swept: creates, renames, removes, makes directories and
 //! takes them away. None of it may fail because of podsweep; ESTALE least of all.
+//!
+//! It holds its directories open, as services do: so its work goes to the very directories, wherever they are.
 
-use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
+use rustix::io::Result;
 
 use super::counts::Tally;
 
@@ -14,8 +19,14 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Files left behind at most, whatever the sweeps do.
 const MOST_SUPPLIED: u64 = 200_000;
 
-/// Until `over`; what went wrong. `told` hears of each round.
-pub(super) fn bystand(directories: &[PathBuf], supply: bool, over: &AtomicBool, told: &dyn Fn(&Tally)) {
+/// The directories, opened before anything is swapped.
+pub(super) fn hold(directories: &[PathBuf]) -> Result<Vec<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    directories.iter().map(|path| open(path, flags, Mode::empty())).collect()
+}
+
+/// Until `over`; `told` hears what went wrong after each round.
+pub(super) fn bystand(directories: &[OwnedFd], supply: bool, over: &AtomicBool, told: &dyn Fn(&Tally)) {
     let mut tally = Tally::default();
     while !over.load(Ordering::Relaxed) {
         for directory in directories {
@@ -24,20 +35,24 @@ pub(super) fn bystand(directories: &[PathBuf], supply: bool, over: &AtomicBool, 
         told(&tally);
         sleep(PAUSE);
     }
-    told(&tally);
 }
 
-fn round(directory: &std::path::Path, supply: bool, tally: &mut Tally) {
+fn round(directory: &OwnedFd, supply: bool, tally: &mut Tally) {
     let number = tally.rounds;
     tally.rounds += 1;
-    let (new, renamed) = (directory.join("bystander-new"), directory.join("bystander-renamed"));
-    tally.worked("create", fs::write(&new, "a service's own"));
-    tally.worked("rename", fs::rename(&new, &renamed));
-    tally.worked("unlink", fs::remove_file(&renamed));
-    tally.worked("mkdir", fs::create_dir(&new));
-    tally.worked("rename of a directory", fs::rename(&new, &renamed));
-    tally.worked("rmdir", fs::remove_dir(&renamed));
+    let (new, renamed) = ("bystander-new", "bystander-renamed");
+    tally.worked("create", create(directory, new));
+    tally.worked("rename", renameat(directory, new, directory, renamed));
+    tally.worked("unlink", unlinkat(directory, renamed, AtFlags::empty()));
+    tally.worked("mkdir", mkdirat(directory, new, Mode::RWXU));
+    tally.worked("rename of a directory", renameat(directory, new, directory, renamed));
+    tally.worked("rmdir", unlinkat(directory, renamed, AtFlags::REMOVEDIR));
     if supply {
-        tally.worked("supply", fs::write(directory.join(format!("s-{number}.tmp")), ""));
+        tally.worked("supply", create(directory, &format!("s-{number}.tmp")));
     }
+}
+
+fn create(directory: &OwnedFd, name: &str) -> Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }

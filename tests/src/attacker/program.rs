@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::aim::aim;
-use super::bystander::bystand;
+use super::bystander::{bystand, hold};
 use super::counts::Tally;
 use super::flip::{cover, flip, move_away};
 use super::order::{Errand, Order};
@@ -49,6 +49,7 @@ impl Watch<'_> {
 /// Works off an order (JSON) until standard input ends: an attacker never outlives its test.
 pub fn run(order: &str) -> io::Result<()> {
     let order: Order = serde_json::from_str(order)?;
+    let held = hold(&order.bystand)?;
     let (over, meanwhile) = (AtomicBool::new(false), Mutex::new(Tally::default()));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -59,7 +60,7 @@ pub fn run(order: &str) -> io::Result<()> {
             let told = |tally: &Tally| {
                 tally.clone_into(&mut meanwhile.lock().unwrap_or_else(PoisonError::into_inner))
             };
-            bystand(&order.bystand, order.supply, &over, &told);
+            bystand(&held, order.supply, &over, &told);
         });
         let tally = Tally::default();
         let mut watch = Watch { tally, over: &over, bystander: &meanwhile, told: Instant::now(), asked: 0 };
