@@ -22,6 +22,7 @@ mod ground;
 mod order;
 mod program;
 mod siege;
+mod storm;
 
 pub use attack::Attack;
 pub use canary::Canaries;
@@ -29,4 +30,4 @@ pub use counts::Tally;
 pub use ground::{Ground, fill};
 pub use order::{By, Errand, Order};
 pub use program::run;
-pub use siege::{Fought, Siege, race_is_long};
+pub use siege::{Fought, Pace, Siege, race_is_long};

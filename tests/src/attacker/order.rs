@@ -56,6 +56,13 @@ pub enum Errand {
         /// What is bound over it; a tmpfs where there is none.
         source: Option<PathBuf>,
     },
+    /// Makes and removes files, in many directories in turn, as fast as it can.
+    Storm {
+        /// Holds the directories.
+        below: PathBuf,
+        /// How many.
+        directories: u32,
+    },
     /// Only what the second thread does.
     Idle,
 }

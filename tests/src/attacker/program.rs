@@ -11,6 +11,7 @@ use super::bystander::{bystand, hold};
 use super::counts::Tally;
 use super::flip::{cover, flip, move_away};
 use super::order::{Errand, Order};
+use super::storm::storm;
 
 /// Between two lines.
 const TELL_EVERY: Duration = Duration::from_millis(50);
@@ -83,6 +84,7 @@ fn work_off(errand: &Errand, watch: &mut Watch<'_>) {
         Errand::Aim { doomed, precious, by } => aim(doomed, precious, *by, watch),
         Errand::MoveAway { from, to } => move_away(from, to, watch),
         Errand::Cover { target, source } => cover(target, source.as_deref(), watch),
+        Errand::Storm { below, directories } => storm(below, *directories, watch),
         Errand::Idle => {}
     }
 }

@@ -14,6 +14,8 @@ use crate::agent::Agent;
 use crate::container::Container;
 
 const POLICY: &str = "attack";
+/// The shortest interval between batches that a policy may have.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// A sweep of some thousand files and a second of observation, in an unoptimised build on a busy machine.
 const SWEPT_WITHIN: Duration = Duration::from_mins(2);
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
@@ -33,11 +35,31 @@ pub fn race_is_long() -> bool {
     std::env::var("PODSWEEP_TEST_LONG").is_ok_and(|value| value == "1")
 }
 
-/// The policy of all attacks: files `*.tmp` below /tmp and below the volume /vol/junk, of one container; small batches
-/// as fast as they may come, few files a sweep, so that there are many sweeps. No pressure holds it up: the attacker
-/// makes some.
-fn policy(container: &Container, batch_size: u32) -> String {
+/// How a sweep is divided.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Files of a batch.
+    pub batch: u32,
+    /// From the start of one to the start of the next.
+    pub every: Duration,
+    /// Files of a sweep.
+    pub files: u32,
+}
+
+impl Pace {
+    /// Few files a sweep, so that there are many sweeps; small batches, as each opens its directories anew.
+    pub const MANY_BATCHES: Self = Self { batch: 40, every: SHORTEST, files: 1000 };
+    /// All of a sweep in one batch.
+    pub const ONE_BATCH: Self = Self { batch: 1000, every: SHORTEST, files: 1000 };
+    /// Time to interfere between two batches.
+    pub const SLOW: Self = Self { batch: 20, every: Duration::from_millis(300), files: 100_000 };
+}
+
+/// The policy of all attacks: files `*.tmp` below /tmp and below the volume /vol/junk, of one container. No pressure
+/// holds it up: the attacker makes some.
+fn policy(container: &Container, pace: Pace) -> String {
     let cgroup = container.cgroup().path();
+    let Pace { batch, every, files } = pace;
     format!(
         "apiVersion: podsweep.io/v1alpha1\n\
          kind: SweepPolicy\n\
@@ -50,10 +72,11 @@ fn policy(container: &Container, batch_size: u32) -> String {
          \x20 - {{name: tmp, paths: [\"/tmp/**/*.tmp\"], olderThan: 10s, emptyDirectories: true}}\n\
          \x20 - {{name: volume, paths: [\"/vol/junk/**/*.tmp\"], volumes: [HostPath], olderThan: 10s}}\n\
          \x20 scan: {{cpu: 100%, readBytesPerSecond: 1Gi, readIOPS: 100000}}\n\
-         \x20 sweep: {{batchSize: {batch_size}, batchInterval: 10ms, maxFiles: 1000, \
+         \x20 sweep: {{batchSize: {batch}, batchInterval: {}ms, maxFiles: {files}, \
          maxPressure: {{cpu: 100, io: 100, memory: 100}}}}\n\
          \x20 rollout: {{observe: 1s}}\n\
-         \x20 breakers: {{workload: {{coolDown: 1s}}}}\n"
+         \x20 breakers: {{workload: {{coolDown: 1s}}}}\n",
+        every.as_millis()
     )
 }
 
@@ -77,7 +100,7 @@ pub struct Fought {
 
 impl<'a> Siege<'a> {
     /// An agent with the attacks' policy for this container, and the settings that let it sweep without a pause.
-    pub fn agent(prefix: &str, container: &Container, batch_size: u32, settings: &Value) -> Result<Agent> {
+    pub fn agent(prefix: &str, container: &Container, pace: Pace, settings: &Value) -> Result<Agent> {
         let mut all = json!({
             "coolDown": "0s",
             "sweepsPerMinute": 600,
@@ -86,7 +109,7 @@ impl<'a> Siege<'a> {
         if let (Some(all), Some(settings)) = (all.as_object_mut(), settings.as_object()) {
             all.extend(settings.clone());
         }
-        Agent::start_with(prefix, &[(POLICY, &policy(container, batch_size))], &all)
+        Agent::start_with(prefix, &[(POLICY, &policy(container, pace))], &all)
     }
 
     /// Of an agent from [`Siege::agent`].
