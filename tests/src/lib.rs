@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod attacker;
 pub mod bench_agent;
 pub mod bench_hooks;
 pub mod bundle;

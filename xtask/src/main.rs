@@ -33,6 +33,7 @@ Examples:
   cargo xtask test                      every test level that this machine can run
   cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
+  cargo xtask test --level adversary --long     a hostile container, until 1,000,000 swaps were made
   cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
   cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
@@ -85,6 +86,9 @@ enum Task {
         /// The level `vm`: on every kernel that `cargo xtask vm` lists.
         #[arg(long, conflicts_with = "kernel")]
         all: bool,
+        /// The level `adversary`: as often as its aims ask for, not as long as CI can wait.
+        #[arg(long)]
+        long: bool,
         /// Passed on to `cargo nextest run`.
         #[arg(last = true)]
         nextest: Vec<String>,
@@ -155,7 +159,9 @@ fn dispatch(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::run(&[Need::TestRunner, Need::Containers]),
         Task::Build { release } => setup::run(&[]).and_then(|()| build(release)),
         Task::Demo { output } => demo(output),
-        Task::Test { level, kernel, all, nextest } => test(&level, &Kernels { named: kernel, all }, &nextest),
+        Task::Test { level, kernel, all, long, nextest } => {
+            test(&level, &Kernels { named: kernel, all }, long, &nextest)
+        }
         Task::Vm { kernel, minutes, update, command } => return guest(&kernel, minutes, update, &command),
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
@@ -202,7 +208,10 @@ struct Kernels {
     all: bool,
 }
 
-fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
+/// Read by the tests of the level `adversary`: `1` for the long run.
+const LONG: &str = "PODSWEEP_TEST_LONG";
+
+fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Result<()> {
     let (can, cannot) = levels::sort(only);
     levels::say(&cannot);
     if can.is_empty() {
@@ -215,7 +224,12 @@ fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
     }
     let (in_guests, here): (Vec<_>, Vec<_>) = can.into_iter().partition(|level| *level == Level::Vm);
     let tests = |levels: &[Level]| {
-        run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]).args(nextest))
+        let mut nextest_run = cargo();
+        nextest_run.args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]);
+        if long {
+            nextest_run.args(["--profile", "long"]).env(LONG, "1");
+        }
+        run(nextest_run.args(nextest))
     };
     // What fails here may well succeed on another kernel, and that is worth knowing.
     let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };

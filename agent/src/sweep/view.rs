@@ -79,6 +79,15 @@ impl View {
     fn root(&self, root: u16) -> Result<&Root, Fate> {
         self.roots.get(usize::from(root)).ok_or(Fate::Kept(Kept::ViewDiffers))
     }
+
+    /// Whether the container still has `parent` at this path. A handle follows a directory that is moved to where no
+    /// rule looks, and whoever moves one there means to keep what is in it.
+    pub(super) fn still_shows(&self, root: u16, directory: &[u8], parent: &Parent) -> bool {
+        let place = |handle: &OwnedFd| look_at(handle.as_fd()).map(|seen| (seen.identity.inode, seen.mount));
+        let now =
+            self.merged_root(root).map(|root| open_beneath(root, directory).and_then(|now| place(&now)));
+        now.is_some_and(|now| now.is_ok() && now == place(&parent.merged))
+    }
 }
 
 /// An entry of a directory, whatever it is; the symlink itself where it is one. `XDEV` where something is mounted on
