@@ -148,6 +148,13 @@ impl Container {
         runc.output().context("cannot run runc exec")
     }
 
+    /// Starts a program in it that is spoken to through its standard input and output.
+    pub fn spawn(&self, program: &[&str]) -> Result<Child> {
+        let mut runc = self.runc_in_cgroup();
+        runc.args(["exec", self.name()]).args(program).stdin(Stdio::piped()).stdout(Stdio::piped());
+        runc.spawn().context("cannot run runc exec")
+    }
+
     /// Kills its first process, and with it every other; runc then forgets it.
     pub fn kill(&mut self) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };

@@ -35,7 +35,8 @@ fn add(top: &Path, below: PathBuf, metadata: &Metadata, found: &mut Fingerprints
         let entries = fs::read_dir(&path).with_context(|| format!("cannot list {}", path.display()))?;
         for entry in entries {
             let entry = entry?;
-            let metadata = entry.metadata().with_context(|| format!("cannot stat {:?}", entry.path()))?;
+            let metadata =
+                entry.metadata().with_context(|| format!("cannot stat {}", entry.path().display()))?;
             add(top, below.join(entry.file_name()), &metadata, found)?;
         }
     }

@@ -13,6 +13,8 @@ pub mod container;
 pub mod demo;
 pub mod disk;
 pub mod fingerprint;
+pub mod holding;
+mod holding_raw;
 pub mod http;
 pub mod hung_fuse;
 pub mod image;

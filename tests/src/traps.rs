@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -23,6 +25,9 @@ const DISK: Size = Size { bytes: 8 << 20, inodes: 64 };
 /// Where the kubelet mounts a CSI volume, below its root directory.
 const CSI: &str = "pods/2f3b8a4c-9d1e-4a77-8c55-0a1b2c3d4e5f/volumes/kubernetes.io~csi/pvc-1/mount";
 
+/// For so long they are there, and then are not: a batch of the sweep meets both, and the change from one to the other.
+const FLICKER: Duration = Duration::from_millis(15);
+
 /// One of them.
 #[derive(Debug)]
 struct Trap {
@@ -36,7 +41,7 @@ struct Trap {
 /// All of them, ready on the host. Set, they stay in the container until it ends.
 #[derive(Debug)]
 pub struct Traps {
-    traps: Vec<Trap>,
+    all: Vec<Trap>,
     // Dropped in this order: what hangs first, and the folder that all of it is in last.
     hung: Vec<HungFuse>,
     _tmpfs: Tmpfs,
@@ -71,23 +76,46 @@ impl Traps {
         for trap in &traps {
             fill(&container.inside(&trap.at)?, trap.is_directory, "beneath")?;
         }
-        Ok(Self { traps, hung, _tmpfs: tmpfs, _volume: volume, _home: home })
+        Ok(Self { all: traps, hung, _tmpfs: tmpfs, _volume: volume, _home: home })
+    }
+
+    /// More junk in the container, beneath those that are mounted on a directory.
+    pub fn more_beneath(&self, container: &Container, files: usize) -> Result<()> {
+        for trap in self.all.iter().filter(|trap| trap.is_directory) {
+            let place = container.inside(&trap.at)?;
+            (0..files)
+                .try_for_each(|number| fs::write(place.join(format!("more-{number}.tmp")), "beneath"))?;
+        }
+        Ok(())
     }
 
     /// Mounts all of them in the container.
     pub fn set(&self, container: &Container) -> Result<()> {
-        self.traps.iter().try_for_each(|trap| attach(container, &copy_of_mount(&trap.host)?, &trap.at))
+        self.all.iter().try_for_each(|trap| attach(container, &copy_of_mount(&trap.host)?, &trap.at))
     }
 
-    /// Takes them away again; the last one set on each place.
-    pub fn take_away(&self, container: &Container) -> Result<()> {
-        self.traps.iter().try_for_each(|trap| detach(container, &trap.at))
+    /// Mounts all of them and takes them away again, for as long as `on` says so; how often. Junk beneath may be
+    /// removed meanwhile, and with it the place of those that are mounted on a file.
+    pub fn flicker(&self, container: &Container, on: impl Fn() -> bool) -> Result<u64> {
+        let mut times = 0;
+        while on() {
+            for trap in &self.all {
+                let tree = copy_of_mount(&trap.host)?;
+                times += u64::from(attach(container, &tree, &trap.at).is_ok());
+            }
+            sleep(FLICKER);
+            for trap in &self.all {
+                let _ = detach(container, &trap.at); // it has no place to be mounted on any more
+            }
+            sleep(FLICKER);
+        }
+        Ok(times)
     }
 
     /// Those of which the container has lost the mount.
     pub fn lost(&self, container: &Container) -> Result<Vec<&str>> {
         let mut lost = Vec::new();
-        for trap in &self.traps {
+        for trap in &self.all {
             if !is_mounted(container, &trap.at)? {
                 lost.push(trap.at.as_str());
             }
@@ -97,8 +125,8 @@ impl Traps {
 
     /// Directories among them, and files.
     pub fn counts(&self) -> (u64, u64) {
-        let directories = self.traps.iter().filter(|trap| trap.is_directory).count() as u64;
-        (directories, self.traps.len() as u64 - directories)
+        let directories = self.all.iter().filter(|trap| trap.is_directory).count() as u64;
+        (directories, self.all.len() as u64 - directories)
     }
 
     /// Files that lie beneath them: as many candidates, until they are set.
@@ -107,12 +135,16 @@ impl Traps {
         directories * FILES as u64 + files
     }
 
-    /// What is mounted (but for what hangs, which nobody may ask), and what lies beneath in the writable layer.
-    pub fn untouched(&self, container: &Container) -> Result<Vec<Fingerprints>> {
+    /// What is mounted, but for what hangs, which nobody may ask.
+    pub fn mounted(&self) -> Result<Vec<Fingerprints>> {
         let hangs = |host: &Path| self.hung.iter().any(|hung| hung.mount_point() == host);
-        let mounted = self.traps.iter().map(|trap| trap.host.as_path()).filter(|host| !hangs(host));
-        let beneath = container.upper().join(FOLDER.trim_start_matches('/'));
-        mounted.chain([beneath.as_path()]).map(fingerprints).collect()
+        let mounted = self.all.iter().map(|trap| trap.host.as_path()).filter(|host| !hangs(host));
+        mounted.map(fingerprints).collect()
+    }
+
+    /// What lies beneath, in the writable layer.
+    pub fn beneath(&self, container: &Container) -> Result<Fingerprints> {
+        fingerprints(&container.upper().join(FOLDER.trim_start_matches('/')))
     }
 
     /// Those of the hanging ones that somebody has asked something: whoever it was waits.

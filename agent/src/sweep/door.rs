@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ftruncate, open, openat, unlin
 use rustix::io::Errno;
 
 use super::audit::Fate;
-use super::identity::{Seen, file_type, look, look_at, same_file};
+use super::identity::{Seen, file_type, hold, look, look_at, same_file};
 use super::lease::{Asked, Lease};
 use super::open_files::InUse;
 use super::view::Parent;
@@ -238,8 +238,7 @@ fn same_directory(upper: &Identity, merged: &Identity) -> bool {
 }
 
 fn truncate(parent: &Parent, name: &[u8], expected: &Seen) -> Result<Fate, Errno> {
-    let handle =
-        openat(&parent.merged, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let handle = hold(parent.merged.as_fd(), name)?;
     if look_at(handle.as_fd())? != *expected || expected.file_type() != FileType::RegularFile {
         return Ok(Fate::Kept(Kept::Changed));
     }
@@ -269,6 +268,7 @@ impl Cleared {
 fn after_failure(errno: Errno) -> Fate {
     match errno {
         Errno::NOENT => Fate::Gone,
+        Errno::XDEV => Fate::Kept(Kept::MountInside),
         // Became a directory, a symlink, or not empty again; its parent became something else.
         Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NOTEMPTY | Errno::EXIST => {
             Fate::Kept(Kept::Changed)

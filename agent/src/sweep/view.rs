@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::audit::Fate;
 use super::held::{Held, Lost};
-use super::identity::look_at;
+use super::identity::{look_at, mount_of};
 use crate::inventory::{Container, VolumeKind};
 use crate::scan::{Kept, ScanRoot};
 
@@ -123,9 +123,9 @@ impl View {
 
 impl Root {
     fn new(merged: OwnedFd, upper: OwnedFd, scanned: &ScanRoot) -> Result<Self, ViewError> {
-        let seen =
-            look_at(merged.as_fd()).map_err(|errno| open_error(&scanned.seen_at, "container", errno))?;
-        Ok(Self { merged, upper, merged_mount: seen.mount, lower: scanned.lower.clone() })
+        let merged_mount =
+            mount_of(merged.as_fd()).map_err(|errno| open_error(&scanned.seen_at, "container", errno))?;
+        Ok(Self { merged, upper, merged_mount, lower: scanned.lower.clone() })
     }
 
     fn of_container(
