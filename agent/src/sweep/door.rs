@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Fate;
-use super::identity::{Seen, file_type, look, look_at, same_file};
+use super::identity::{Seen, file_type, hold, look, look_at, same_file};
 use super::lease;
-use super::view::{Parent, open_entry};
+use super::view::Parent;
 use crate::policy::junk::MINIMUM_AGE;
 use crate::scan::{Identity, Kept};
 
@@ -112,12 +112,12 @@ fn stays(why: Kept) -> Fate {
 }
 
 fn check(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, Fate> {
-    let upper = open_entry(parent.upper.as_fd(), claim.name).map_err(after_failure)?;
+    let upper = hold(parent.upper.as_fd(), claim.name).map_err(after_failure)?;
     must_be_scanned(upper.as_fd(), claim)?;
     must_be_removable(claim)?;
     must_not_be_in_an_image_layer(parent, claim.name)?;
     must_not_be_open(claim)?;
-    let merged = open_entry(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
+    let merged = hold(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
     let seen = must_show_the_same(parent, &merged, claim)?;
     Ok(Cleared { upper, merged, seen })
 }

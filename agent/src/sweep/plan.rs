@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rustix::fs::readlinkat;
 
-use super::view::{View, open_entry};
+use super::identity::hold;
+use super::view::View;
 use crate::inventory::{Container, VolumeKind};
 use crate::policy::{JunkRule, Mode, SweepPolicy};
 use crate::scan::ScanRoot;
@@ -123,7 +124,7 @@ fn symlink_on_the_way(root: BorrowedFd<'_>, prefix: &Path) -> Option<(PathBuf, P
     for component in prefix.components() {
         at.push(component);
         let from = directory.as_ref().map_or(root, AsFd::as_fd);
-        let entry = open_entry(from, component.as_os_str().as_bytes()).ok()?;
+        let entry = hold(from, component.as_os_str().as_bytes()).ok()?;
         if let Ok(target) = readlinkat(&entry, "", Vec::new()) {
             return Some((at, PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes()))));
         }

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::audit::Fate;
-use super::identity::look_at;
+use super::identity::mount_of;
 use crate::scan::Kept;
 
 pub(super) use open::ViewError;
@@ -67,7 +67,7 @@ impl View {
         let refused = |errno: Errno| Fate::Refused(errno.raw_os_error());
         let lower = root.lower.iter().filter_map(|layer| in_layer(layer.as_fd(), directory).transpose());
         let lower = lower.collect::<Result<_, Errno>>().map_err(refused)?;
-        let mount = look_at(root.merged.as_fd()).map_err(refused)?.mount;
+        let mount = mount_of(root.merged.as_fd()).map_err(refused)?;
         Ok(Parent { merged, upper, lower, mount })
     }
 
@@ -79,23 +79,6 @@ impl View {
     fn root(&self, root: u16) -> Result<&Root, Fate> {
         self.roots.get(usize::from(root)).ok_or(Fate::Kept(Kept::ViewDiffers))
     }
-
-    /// Whether the container still has `parent` at this path. A handle follows a directory that is moved to where no
-    /// rule looks, and whoever moves one there means to keep what is in it.
-    pub(super) fn still_shows(&self, root: u16, directory: &[u8], parent: &Parent) -> bool {
-        let place = |handle: &OwnedFd| look_at(handle.as_fd()).map(|seen| (seen.identity.inode, seen.mount));
-        let now =
-            self.merged_root(root).map(|root| open_beneath(root, directory).and_then(|now| place(&now)));
-        now.is_some_and(|now| now.is_ok() && now == place(&parent.merged))
-    }
-}
-
-/// An entry of a directory, whatever it is; the symlink itself where it is one. `XDEV` where something is mounted on
-/// it, found out before the mounted filesystem is asked anything: it may be one that never answers. `O_PATH`: a fifo
-/// must not be waited for, and opening what has become a device could do anything.
-pub(super) fn open_entry(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat2(directory, name, flags, Mode::empty(), confined(ResolveFlags::NO_XDEV))
 }
 
 /// Splits a path as a scan reports it into directory and name. `None` for anything that does not go straight down:
@@ -170,6 +153,7 @@ fn fate_of(errno: Errno) -> Fate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identity::{hold, look_at};
     use super::*;
 
     #[test]
@@ -202,7 +186,7 @@ mod tests {
         for _ in 0..40 {
             let name = "d".repeat(200);
             rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU).unwrap();
-            at = open_entry(AsFd::as_fd(&at), name.as_bytes()).unwrap();
+            at = hold(AsFd::as_fd(&at), name.as_bytes()).unwrap();
             path.extend_from_slice(name.as_bytes());
             path.push(b'/');
         }

@@ -12,10 +12,10 @@ use super::super::audit::Fate;
 use super::super::deleter::{Claimed, MAX_CLAIMS, MAX_PATHS, Tested};
 use super::super::door::{Deed, after_failure};
 use super::super::end::End;
-use super::super::identity::{file_type, look_at};
+use super::super::identity::{file_type, hold, look_at};
 use super::super::lease::{Asked, Lease};
 use super::super::open_files::{InUse, Reach, Wanted};
-use super::super::view::{View, open_entry, split};
+use super::super::view::{View, split};
 use super::{Hand, Round};
 use crate::inventory::VolumeKind;
 use crate::policy::Action;
@@ -206,7 +206,7 @@ fn take_lease(
     candidate: &Candidate,
 ) -> Result<Option<Asked>, Fate> {
     let parent = view.upper_directory(candidate.root, directory)?;
-    let entry = open_entry(parent.as_fd(), name).map_err(after_failure)?;
+    let entry = hold(parent.as_fd(), name).map_err(after_failure)?;
     if look_at(entry.as_fd()).map_err(after_failure)?.identity != candidate.identity {
         return Ok(None);
     }

@@ -10,11 +10,11 @@ use super::super::audit::{AuditEntry, Fate};
 use super::super::deleter::{Claimed, MAX_CLAIMS, Tested};
 use super::super::door::Deed;
 use super::super::end::End;
-use super::super::identity::{look, look_at};
+use super::super::identity::{hold, look, look_at};
 use super::super::open_files::{InUse, Wanted};
 use super::super::streak::Streak;
 use super::super::tally::Tally;
-use super::super::view::{View, open_entry, split};
+use super::super::view::{View, split};
 use super::Hand;
 use crate::policy::Action;
 use crate::scan::{Identity, Kept};
@@ -138,7 +138,7 @@ fn empty_directory(view: &View, root: u16, path: &[u8]) -> Option<Identity> {
 fn as_the_container_sees_it(view: &View, one: &Emptied) -> Option<Identity> {
     let (above, name) = split(&one.path)?;
     let parent = view.parent(one.root, above).ok()?;
-    let entry = open_entry(parent.merged.as_fd(), name).ok()?;
+    let entry = hold(parent.merged.as_fd(), name).ok()?;
     look_at(entry.as_fd()).ok().map(|seen| seen.identity)
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::super::held::{Held, Lost};
-use super::super::identity::look_at;
+use super::super::identity::{look_at, mount_of};
 use super::{Root, View, open_beneath, resolve};
 use crate::inventory::{Container, VolumeKind};
 use crate::scan::ScanRoot;
@@ -103,11 +103,11 @@ impl Root {
     }
 
     fn must_be(&self, mount: u64, path: &Path) -> Result<(), ViewError> {
-        let seen = look_at(self.merged.as_fd()).map_err(|errno| open_error(path, "container", errno))?;
-        if seen.mount == mount {
+        let now = mount_of(self.merged.as_fd()).map_err(|errno| open_error(path, "container", errno))?;
+        if now == mount {
             return Ok(());
         }
-        let what = format!("mount id {} instead of {mount}", seen.mount);
+        let what = format!("mount id {now} instead of {mount}");
         Err(ViewError::OtherMount { path: path.to_path_buf(), what })
     }
 
