@@ -11,6 +11,8 @@
 //! Must never: enter a namespace, open `/proc/PID`, take a path from anywhere, start or map a program, look up a user,
 //! hold a handle between two batches, outlive its agent (the socket's end is its own).
 
+#[cfg(test)]
+mod attempts;
 mod confine;
 mod order;
 mod packet;
