@@ -33,6 +33,7 @@ pub mod kernel_uring;
 pub mod kernel_worker;
 pub mod listing;
 pub mod policies;
+pub mod rights;
 pub mod traps;
 pub mod wait;
 pub mod workload;

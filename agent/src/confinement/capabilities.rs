@@ -136,16 +136,20 @@ impl Role {
         let held = caps::read(None, CapSet::Permitted)?;
         let keep: CapsHashSet =
             self.keeps().map(|kept| kept.capability).filter(|one| held.contains(one)).collect();
+        let bounding = caps::read(None, CapSet::Bounding)?;
         let children: CapsHashSet =
-            self.leaves_to_children().iter().copied().filter(|one| held.contains(one)).collect();
+            self.leaves_to_children().iter().copied().filter(|one| bounding.contains(one)).collect();
         // Without SETPCAP the bounding set cannot be changed; it matters to exec only.
         if held.contains(&Capability::CAP_SETPCAP) {
             drop_from_bounding(&children)?;
         }
         // A root's children take from the bounding set; another user's have nothing but ambient ones, which must be
         // permitted and inheritable here.
-        let ambient: CapsHashSet =
-            if nix::unistd::geteuid().is_root() { CapsHashSet::new() } else { children };
+        let ambient: CapsHashSet = if nix::unistd::geteuid().is_root() {
+            CapsHashSet::new()
+        } else {
+            children.intersection(&held).copied().collect()
+        };
         let reserve = self.reserve().iter().map(|kept| kept.capability).filter(|one| held.contains(one));
         let permitted: CapsHashSet = keep.union(&ambient).copied().chain(reserve).collect();
         caps::clear(None, CapSet::Ambient)?;

@@ -6,10 +6,12 @@
 
 mod capabilities;
 pub(crate) mod filter;
+mod handles;
 mod landlock;
 
 pub(crate) use capabilities::Reserve;
 pub use capabilities::{Kept, Role};
+pub(crate) use handles::close_all_but_standard_streams;
 pub(crate) use landlock::{Changes, confine_changes, is_enforced};
 
 use nix::sys::prctl;
@@ -26,8 +28,8 @@ pub enum ConfinementError {
     /// no_new_privs.
     #[error("cannot set no_new_privs: {0}")]
     NoNewPrivileges(nix::Error),
-    /// A resource limit.
-    #[error("cannot set {0}: {1}")]
+    /// A resource limit, or handles.
+    #[error("cannot confine this process ({0}): {1}")]
     Limit(&'static str, nix::Error),
     /// seccomp.
     #[error("cannot install the seccomp filter: {0}")]

@@ -11,11 +11,11 @@ use crate::confinement::is_enforced;
 use crate::kernel::Psi;
 use crate::observe::{self, Gap, Tier};
 
-/// BPF ring buffers and `STATX_MNT_ID` came with 5.8; the other calls that are needed are older.
-const OLDEST: (u32, u32) = (5, 8);
+/// `close_range` came with 5.9, BPF ring buffers and `STATX_MNT_ID` with 5.8; the other calls that are needed are older.
+const OLDEST: (u32, u32) = (5, 9);
 
-const NEWER_KERNEL: &str = "run Linux 5.8 or later";
-const ALLOW_CALL: &str = "run Linux 5.8 or later; in a container, let its seccomp profile allow the call";
+const NEWER_KERNEL: &str = "run Linux 5.9 or later";
+const ALLOW_CALL: &str = "run Linux 5.9 or later; in a container, let its seccomp profile allow the call";
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![version(), btf(), bpf_lsm()];

@@ -9,7 +9,7 @@ mod kernel;
 mod node;
 mod privileges;
 
-pub use capabilities::{Keeps, Process, processes};
+pub use capabilities::{Keeps, Process, processes, reference};
 
 use std::fmt;
 

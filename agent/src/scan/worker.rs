@@ -22,7 +22,7 @@ use super::stream::Stream;
 use super::walk::{OpenRoot, Walk};
 use super::wire::{self, WireError};
 use super::{ScanRequest, ScanRoot, tree};
-use crate::confinement::ConfinementError;
+use crate::confinement::{ConfinementError, close_all_but_standard_streams};
 use crate::policy::JunkError;
 
 /// The hidden subcommand's name.
@@ -60,6 +60,7 @@ pub fn run() -> Result<(), WorkerError> {
     if input.is_terminal() {
         return Err(WorkerError::ByHand);
     }
+    close_all_but_standard_streams()?;
     match wire::read_request(input.lock())? {
         Some(request) => scan(&request, &input, output),
         None => Ok(()),

@@ -8,6 +8,7 @@
 //! What is left to chance: Linux cannot unlink an inode, only a name. Between the last look at the name and the
 //! call (microseconds), a process of the container may rename another file over it; that file is then removed in
 //! its place. It is seen at once, because the scanned inode lives on, and ends the sweep ([`Fate::Replaced`]).
+#![allow(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

@@ -17,7 +17,7 @@ use super::super::view::{Root, View};
 use super::confine;
 use super::order::{Answer, Claimed, Means, Order, Pass, Tested};
 use super::packet::{self, MAX_BYTES, PacketError};
-use crate::confinement::ConfinementError;
+use crate::confinement::{ConfinementError, close_all_but_standard_streams};
 
 /// The hidden subcommand's name.
 pub const COMMAND: &str = "deleter";
@@ -56,6 +56,7 @@ pub fn run() -> Result<(), DeleterError> {
     if input.is_terminal() || socket_type != Ok(SocketType::SEQPACKET) {
         return Err(DeleterError::ByHand);
     }
+    close_all_but_standard_streams()?;
     // The first reading of the clock looks for the kernel's fast way to it, which the filter would not allow.
     let _ = monotonic();
     serve(input.as_fd(), Confinement { begin: confine::begin, finish: confine::finish })
