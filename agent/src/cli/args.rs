@@ -59,10 +59,11 @@ Examples:
   podsweep sweep dir:/var/tmp/try --policy scratch.yaml -o json
 Exit code 1 also where the container was harmed, or where that is unknown.")]
     Sweep(SweepArgs),
-    /// Say why a file would, or would not, be removed: the guards asked, and the one that decides
+    /// Say why a file would, or would not, be removed: everybody asked, and the one who decides
     ///
-    /// Asks those that can be asked of one file: what is built in (level 0), the node's config (1) and the policies
-    /// (4). Limits, breakers and slots (5 to 7), and whether the file is open, are asked when a sweep is at it.
+    /// Asks in the order in which a sweep asks, up to the first no: what is built in (level 0), a pause and the node's
+    /// config (1), the policies (4), entry limits (5), breakers (6), hours and slots (7). Changes nothing. The node's
+    /// agent is asked where one runs; else its records are read, and what cannot be known without it is said to be so.
     #[command(after_help = "\
 Examples:
   podsweep explain /tmp/a.part --container shop/cart-7d9f/app
@@ -223,6 +224,8 @@ pub(super) struct ExplainArgs {
     pub(super) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(super) config: ConfigArg,
+    #[command(flatten)]
+    pub(super) socket: SocketArg,
     #[command(flatten)]
     pub(super) output: OutputArg,
 }

@@ -51,7 +51,7 @@ fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => wait(scan::run(args)),
         Command::Sweep(args) => wait(sweep::run(args)),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => wait(explain::run(args)),
         Command::History(args) => wait(history::run(args)),
         Command::Status(args) => wait(status::run(args)),
         Command::Pause(args) => wait(pause::pause(args)),

@@ -11,7 +11,8 @@
 //! {"event":"interrupted","time":…,"sweep":…,"batch":3}                  in place of "done", by the next agent
 //! ```
 //!
-//! A file's line takes some 200 bytes, so 64 MiB hold about 300,000 files.
+//! A file's line has the whole identity that was compared before the removal: device, inode, mode, uid, gid, links,
+//! size, mtime and ctime. It takes some 300 bytes, so 64 MiB hold about 200,000 files.
 //!
 //! **Flushing.** `fdatasync` once a batch, before its first removal: after a power cut nothing is gone that is not on
 //! record. Measured on ext4 with eight builds beside it, 200 files a batch: 4 ms in the median, 17 ms at p99, against a

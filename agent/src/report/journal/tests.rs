@@ -55,6 +55,14 @@ fn a_batch_reads_back_with_its_results() {
     assert_eq!(lines.len(), 5);
     assert_eq!((&lines[0]["event"], &lines[0]["files"]), (&"batch".into(), &3.into()));
     assert_eq!((&lines[2]["path"], &lines[2]["index"]), (&"/tmp/b".into(), &1.into()));
+    let numbers =
+        ["device", "inode", "mode", "uid", "gid", "links", "size"].map(|name| lines[2][name].as_u64());
+    assert_eq!(numbers, [1, 2, 0o100_644, 0, 0, 1, 3].map(Some), "{}", lines[2]);
+    assert_eq!(
+        (&lines[2]["mtime"], &lines[2]["ctime"]),
+        (&serde_json::json!([4, 5]), &serde_json::json!([6, 7]))
+    );
+    assert_eq!((&lines[2]["rule"], &lines[2]["action"]), (&"scratch".into(), &"Delete".into()));
     assert_eq!(lines[4]["removed"], 2);
     assert_eq!(lines[4]["others"], serde_json::json!([{"index": 1, "result": {"Kept": "Open"}}]));
 }
@@ -127,6 +135,21 @@ fn a_batch_that_begins_in_one_file_and_ends_in_the_next_is_whole() {
     assert!(folder.path().join("audit.1.jsonl").exists());
     drop(journal);
     assert_eq!(Journal::open(folder.path(), limits).unwrap().interrupted(), []);
+}
+
+#[test]
+fn a_slow_batch_is_found_behind_those_that_others_wrote_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = JournalLimits { max_bytes: 0, files: 5 };
+    let journal = Journal::open(folder.path(), limits).unwrap();
+    journal.will_remove("01A", &batch(1)).unwrap();
+    for _ in 0..3 {
+        remove_all(&journal, "01B", 200).unwrap();
+    }
+    drop(journal);
+    assert!(folder.path().join("audit.2.jsonl").exists(), "all is in the newest two: this shows nothing");
+    let journal = Journal::open(folder.path(), limits).unwrap();
+    assert_eq!(journal.interrupted(), [OpenBatch { sweep: "01A".into(), batch: 1 }]);
 }
 
 #[test]
