@@ -15,6 +15,7 @@ pub mod disk;
 pub mod http;
 pub mod image;
 pub mod isolation;
+pub mod journal;
 pub mod kernel_cgroup;
 pub mod kernel_compat;
 pub mod kernel_demands;

@@ -187,3 +187,27 @@ fn where_nothing_is_left_the_batch_is_refused_and_the_journal_goes_on_later() {
         assert_eq!(lines(&folder, "audit.jsonl").len(), 202);
     });
 }
+
+#[test]
+fn a_batch_that_got_no_end_is_marked_before_the_next_one_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), LIMITS).unwrap();
+    journal.will_remove("01A", &batch(1)).unwrap();
+    journal.lock().give_up("01A");
+    assert!(journal.done("01A", &[]).is_err());
+    remove_all(&journal, "01B", 1).unwrap();
+    let lines = lines(folder.path(), "audit.jsonl");
+    let events: Vec<_> = lines.iter().map(|line| (line["event"].as_str().unwrap(), &line["batch"])).collect();
+    let [one, two] = [Value::from(1), Value::from(2)];
+    assert_eq!(
+        events,
+        [
+            ("batch", &one),
+            ("file", &one),
+            ("interrupted", &one),
+            ("batch", &two),
+            ("file", &two),
+            ("done", &two)
+        ]
+    );
+}
