@@ -28,6 +28,8 @@ pub mod kernel_uring;
 pub mod kernel_worker;
 pub mod listing;
 pub mod policies;
+#[cfg(test)]
+mod threat_model;
 pub mod wait;
 pub mod workload;
 pub mod workspace;

@@ -49,7 +49,7 @@ pub const MAX_STATE_ENTRIES: usize = 4096;
 /// Most records that one [`History::list`] returns.
 pub const MAX_LIST: usize = 1000;
 
-/// Refused sweeps that stay, the newest: what is asked for often and always refused must not push the sweeps that ran
+/// Refused sweeps that stay, the newest (fewer where half of [`HistoryLimits::max_sweeps`] is less): what is asked for often and always refused must not push the sweeps that ran
 /// out of history, nor out of what a start reads of it to remember the cool-downs ([`MAX_LIST`]).
 pub const MAX_REFUSED: u32 = 200;
 
@@ -102,7 +102,7 @@ impl History {
         self.write(|transaction| {
             row.insert(transaction)?;
             if record.outcome == Some(Outcome::Refused) {
-                queries::keep_newest_refused(transaction, MAX_REFUSED)?;
+                queries::keep_newest_refused(transaction, MAX_REFUSED.min(max_sweeps / 2))?;
             }
             queries::keep_newest(transaction, max_sweeps).map(drop)
         })
