@@ -155,6 +155,16 @@ fn journal_and_disk_agree_wherever_the_agent_is_killed() {
     assert_eq!(record.outcome, Some(Outcome::Complete), "{record:?}");
     assert_eq!(must_agree(&container, &before, &state, &sweeps), Vec::<u64>::new());
     assert!(before.keys().filter(|path| is_gone(&container, path)).count() >= FILES as usize);
+
+    let shown = agent.command(&["history", &record.id, "--files", "-o", "json"]).unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let removed = shown.lines().filter(|line| {
+        let file: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(before.contains_key(file["path"].as_str().unwrap()), "{line}");
+        file["result"] == "Removed"
+    });
+    assert_eq!(removed.count() as u64, record.sweep.removed);
 }
 
 #[test]

@@ -89,6 +89,7 @@ Examples:
   podsweep history
   podsweep history --container shop/cart-7d9f/app --limit 5
   podsweep history 01JD6Q3M8Z6T4V8WZJ9Q2C5R7N
+  podsweep history 01JD6Q3M8Z6T4V8WZJ9Q2C5R7N --files | grep /tmp/
   podsweep history --limit 100 -o json")]
     History(HistoryArgs),
     /// Show the agent at a glance, and the containers that create the most files
@@ -254,6 +255,12 @@ pub(super) struct DoctorArgs {
 pub(super) struct HistoryArgs {
     /// Show this sweep in full
     pub(super) id: Option<String>,
+    /// Show the files of this sweep from the audit journal, one a line: what became of it, rule, bytes, path
+    ///
+    /// Reads the journal in the state folder; needs no agent. With -o json each line is an object with all that the
+    /// journal has of the file.
+    #[arg(long, requires = "id")]
+    pub(super) files: bool,
     /// Only of this container: its id, a unique prefix, or its name as shown
     #[arg(short, long, conflicts_with = "id")]
     pub(super) container: Option<String>,
@@ -263,6 +270,8 @@ pub(super) struct HistoryArgs {
     /// Only sweeps older than this one: the last id of a page, to get the next
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     pub(super) before: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
     #[command(flatten)]
     pub(super) socket: SocketArg,
     #[command(flatten)]

@@ -5,6 +5,7 @@
 
 mod agent;
 mod args;
+mod audit;
 mod breakers;
 mod check;
 mod doctor;

@@ -36,8 +36,7 @@ impl Files {
 
     /// All that may be there, in the order of their writing.
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = PathBuf> {
-        let rotated = (1..=self.rotated).rev().map(|number| rotated_path(&self.folder, number));
-        rotated.chain([current_path(&self.folder)])
+        oldest_first(&self.folder, self.rotated)
     }
 
     /// Adds whole lines, in the next file where they do not fit into this one. After an error (a full disk), what
@@ -117,6 +116,12 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// A journal's files, `rotated` of them rotated away, in the order of their writing.
+pub(super) fn oldest_first(folder: &Path, rotated: u32) -> impl Iterator<Item = PathBuf> {
+    let rotated = (1..=rotated).rev().map(|number| rotated_path(folder, number));
+    rotated.chain([current_path(folder)])
 }
 
 // Length of the most whole lines that fit into `room`.

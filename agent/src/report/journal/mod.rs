@@ -24,6 +24,7 @@
 
 mod files;
 mod line;
+mod reader;
 mod recover;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::files::Files;
 use self::line::Line;
+pub use self::reader::{Audited, Ending, files_of};
 pub use self::recover::OpenBatch;
 use super::StateDirError;
 use super::state_dir::make_folder;

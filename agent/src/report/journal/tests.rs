@@ -211,3 +211,32 @@ fn a_batch_that_got_no_end_is_marked_before_the_next_one_begins() {
         ]
     );
 }
+
+#[test]
+fn a_sweeps_files_are_read_back_with_what_became_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), LIMITS).unwrap();
+    journal.will_remove("01A", &[entry(b"/tmp/a"), entry(b"/tmp/\xff")]).unwrap();
+    remove_all(&journal, "01B", 3).unwrap();
+    let fates = [Fate::Removed, Fate::Kept(Kept::Open)].into_iter().enumerate();
+    journal
+        .done("01A", &fates.map(|(index, result)| AuditResult { index, result }).collect::<Vec<_>>())
+        .unwrap();
+    journal.will_remove("01A", &[entry(b"/tmp/c")]).unwrap();
+    let read = || {
+        let mut files = Vec::new();
+        files_of(folder.path(), "01A", |file| {
+            files.push(serde_json::to_value(file)?);
+            Ok(())
+        })
+        .unwrap();
+        files
+    };
+    let seen: Vec<_> = read().into_iter().map(|file| file["result"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(seen, ["Removed", "Kept(Open)", "InFlight"]);
+    drop(journal);
+    drop(Journal::open(folder.path(), LIMITS).unwrap());
+    let files = read();
+    assert_eq!((&files[2]["result"], &files[2]["path"]), (&"Interrupted".into(), &"/tmp/c".into()));
+    assert_eq!((&files[1]["pathHex"], &files[1]["inode"]), (&"2f746d702fff".into(), &2.into()));
+}
