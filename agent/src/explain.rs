@@ -242,18 +242,18 @@ fn newest(
         by_this_rule && !is_hidden(means.container, &file.place, &path)
     };
     let directory = file.place.parent().map_err(cannot("read the directory of"))?;
-    let newer = newest::newer(&directory, name, &Identity::from(&file.stat), is_junk)
+    let count = newest::newer(&directory, name, &Identity::from(&file.stat), is_junk)
         .map_err(cannot("read the directory of"))?;
-    match newer {
-        Some(newer) if newer < keep => {
-            let answer = format!("yes, {newer} of its directory are newer and the rule keeps {keep}");
+    match count {
+        Some(count) if count < keep => {
+            let answer = format!("yes, {count} of its directory are newer and the rule keeps {keep}");
             Err(chain.decides(4, QUESTION, word(Kept::Newest), answer).into())
         }
-        Some(newer) => {
+        Some(count) => {
             chain.goes_on(
                 4,
                 QUESTION,
-                format!("no, {newer} of its directory are newer and the rule keeps {keep}"),
+                format!("no, {count} of its directory are newer and the rule keeps {keep}"),
             );
             Ok(())
         }
