@@ -6,6 +6,7 @@
 //!         -> scan -> sweep -> breaker operation   one sweep in a task of its own
 //!         -> report                   follow.rs   log lines and the live view
 //!                                     node.rs     the control endpoint's view of all this
+//!                                     refused.rs  who was refused, on record
 //!                                     history_probe.rs  whether sweeps can be put on record
 //! ```
 
@@ -14,6 +15,7 @@ mod follow;
 mod history_probe;
 mod node;
 mod recover;
+mod refused;
 mod shared;
 mod watch;
 
@@ -31,7 +33,7 @@ use crate::kernel::Cgroups;
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
 
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
 
 /// How long running sweeps may take to finish their batch when the agent is asked to end. Kubernetes' default grace

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Permit;
 use crate::agent::{scan_place, stores};
 use crate::config::Config;
-use crate::explain::explain_file;
-use crate::gate::{Entry, Gate};
+use crate::explain::{Means, explain_file};
+use crate::gate::{Entry, Gate, Standing, Wanted};
 use crate::inventory::{Container, Inventory, InventorySettings, RuntimePaths, Target};
 use crate::kernel::Cgroups;
 use crate::operation::{self, Follow, Operation, Stop};
-use crate::policy::explain::Step;
-use crate::policy::{Fired, Mode, NodeGuard, PolicyError, PolicySet, Refusal, SweepPolicy, load_folder};
+use crate::policy::chain::Step;
+use crate::policy::{Fired, Mode, PolicyError, Refusal, SweepPolicy, load_folder};
 use crate::report::SweepRecord;
 use crate::scan::ScanRoot;
 use crate::sweep::{self, Audit, AuditEntry, AuditResult, Done};
@@ -136,12 +136,16 @@ pub async fn sweep(
                 permit.as_ref().map_or_else(|| directory_deadline(&operation.policy), Permit::deadline);
             Ok(operation::run(operation, begun, &stores, follow, deadline, &stop).await)
         }
-        Err(refusal) => Ok(refused(&operation, refusal)),
+        Err(refusal) => {
+            let record = refused(&operation, refusal);
+            tokio::task::block_in_place(|| operation::keep_refused(&stores, &record));
+            Ok(record)
+        }
     }
 }
 
 /// A scan removes nothing. Whatever would, must not find a journal here.
-struct NothingToAudit;
+pub(crate) struct NothingToAudit;
 
 impl Audit for NothingToAudit {
     fn will_remove(&self, _: &str, _: &[AuditEntry]) -> std::io::Result<()> {
@@ -173,21 +177,34 @@ fn operation(subject: Subject, policy: Arc<SweepPolicy>, mode: Mode, never: Vec<
     }
 }
 
-/// Why a file would, or would not, be removed, by this policy or by those of the node.
-pub fn explain(
+/// What every level says of a sweep of a container, by this policy or by those of the node, where no agent answers.
+pub fn standing(
     config: &Config,
-    target: &Target,
+    container: &Container,
+    policy: Option<&Arc<SweepPolicy>>,
+) -> anyhow::Result<Standing> {
+    if let Some(policy) = policy {
+        return Standing::without_agent(config, container, Wanted::By(policy));
+    }
+    let set = load_folder(&config.policies).map_err(|errors| anyhow::anyhow!(first(&errors)))?;
+    Standing::without_agent(config, container, Wanted::ByOneOf(&set))
+}
+
+/// Why a file would, or would not, be removed.
+pub async fn explain(
+    container: &Arc<Container>,
     path: &Path,
-    policy: Option<SweepPolicy>,
+    standing: Standing,
 ) -> anyhow::Result<Vec<Step>> {
-    let container = container(target, config)?;
-    let set = match policy {
-        Some(policy) => PolicySet::new(vec![Arc::new(policy)])?,
-        None => load_folder(&config.policies).map_err(|errors| anyhow::anyhow!(first(&errors)))?,
-    };
     let now = Timestamp::now();
-    let now = (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or_default());
-    Ok(explain_file(&container, path, &set, &NodeGuard::new(config)?, now)?)
+    let means = Means {
+        container,
+        standing,
+        cgroups: &Cgroups::find()?,
+        audit: Arc::new(NothingToAudit),
+        now: (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or_default()),
+    };
+    Ok(explain_file(means, path).await?)
 }
 
 fn first(errors: &[PolicyError]) -> String {

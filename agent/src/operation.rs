@@ -15,7 +15,7 @@ use crate::breaker::{Board, Change, Finding, Pass, Vitals, WatchSettings};
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
 use crate::observation;
-use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
+use crate::policy::{Fired, Mode, Reason, Refusal, SweepPolicy};
 use crate::report::metrics::{Metrics, Store};
 use crate::report::{History, Outcome, Phase, Subject, SweepFigures, SweepRecord};
 use crate::scan::{ScanPlace, ScanRoot};
@@ -208,6 +208,14 @@ pub fn refuse(record: &mut SweepRecord, refusal: Refusal) {
     end(record);
 }
 
+/// Puts a refused sweep on record, for whoever asks later why nothing happened.
+pub fn keep_refused(stores: &Stores, record: &SweepRecord) {
+    if let Err(error) = stores.history.begin(record) {
+        stores.metrics.write_failed(Store::History);
+        tracing::warn!(sweep = record.id, %error, "refused sweep not on record");
+    }
+}
+
 /// Closes a record.
 pub(crate) fn end(record: &mut SweepRecord) {
     record.phase = Phase::Ended;
@@ -215,11 +223,10 @@ pub(crate) fn end(record: &mut SweepRecord) {
 }
 
 fn history_unavailable(error: &str) -> Refusal {
-    Refusal {
-        level: 0,
-        reason: "HistoryUnavailable".into(),
-        message: format!("a sweep that cannot be put on record does not begin: {error}"),
-    }
+    Refusal::new(
+        Reason::HistoryUnavailable,
+        format!("a sweep that cannot be put on record does not begin: {error}"),
+    )
 }
 
 /// The sweep stage, with its events passed on as they come.
@@ -247,6 +254,9 @@ pub(crate) async fn sweep_and_follow(
 
 /// Takes over what the sweep stage reports.
 pub(crate) fn note_done(record: &mut SweepRecord, done: Done) {
+    if done.outcome == Outcome::Refused {
+        record.refusal = Reason::of_word(&done.reason).map(|reason| Refusal::new(reason, &done.message));
+    }
     record.outcome = Some(done.outcome);
     record.reason = Some(done.reason);
     record.message = Some(done.message);

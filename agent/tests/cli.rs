@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use podsweep::control::view::{BreakerState, BreakerView, ContainerView, Status, SweepRequest, SweepsQuery};
-use podsweep::control::{Endpoints, Listeners, Node, Refused, RefusedKind, serve};
+use podsweep::control::{Endpoints, ExplainRequest, Listeners, Node, Refused, RefusedKind, serve};
+use podsweep::gate::Standing;
 use podsweep::policy::{Fired, Mode};
 use podsweep::report::{Health, Outcome, Phase, Subject, SweepFigures, SweepRecord};
 use podsweep::scan::Kept;
@@ -80,6 +81,9 @@ impl Node for Canned {
     }
     fn request_sweep(&self, _request: SweepRequest) -> Result<String, Refused> {
         Ok(ID.into())
+    }
+    fn explain(&self, _request: ExplainRequest) -> Result<Standing, Refused> {
+        Ok(Standing::default())
     }
     fn cancel_sweep(&self, _id: &str) -> Result<(), Refused> {
         Ok(())

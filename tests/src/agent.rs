@@ -2,16 +2,18 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use podsweep::policy::chain::Step;
 use podsweep::report::{Phase, SweepRecord};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::container::Container;
 use crate::isolation::private_mounts;
 use crate::workspace::Workspace;
 use crate::{cgroup, image, wait};
@@ -82,6 +84,24 @@ impl Agent {
         fs::write(&new, text)?;
         fs::rename(&new, self.path("policies").join(format!("{name}.yaml")))?;
         Ok(())
+    }
+
+    /// The command line, as somebody on its node would use it.
+    pub fn command(&self, words: &[&str]) -> Result<Output> {
+        let mut podsweep = Command::new(image::program("podsweep")?);
+        podsweep.env("PODSWEEP_CONFIG", self.config()).env("PODSWEEP_SOCKET", self.path("podsweep.sock"));
+        podsweep.args(words).output().with_context(|| format!("cannot run podsweep {words:?}"))
+    }
+
+    /// Who is asked about a file, and who decides: `podsweep explain`.
+    pub fn explain(&self, container: &Container, path: &str, more: &[&str]) -> Result<Vec<Step>> {
+        let target = container.cgroup().path();
+        let words = [&["explain", path, "--container", &target, "-o", "json"], more].concat();
+        let output = self.command(&words)?;
+        if !output.status.success() {
+            bail!("podsweep {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// SIGKILL: no goodbye.

@@ -21,6 +21,7 @@ pub mod hung_fuse;
 pub mod image;
 pub mod inside;
 pub mod isolation;
+pub mod journal;
 pub mod kernel_cgroup;
 pub mod kernel_compat;
 pub mod kernel_demands;
@@ -34,6 +35,8 @@ pub mod kernel_worker;
 pub mod listing;
 pub mod policies;
 pub mod rights;
+#[cfg(test)]
+mod threat_model;
 pub mod traps;
 pub mod wait;
 pub mod workload;

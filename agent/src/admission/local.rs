@@ -7,8 +7,8 @@ use jiff::civil::Time;
 
 use super::hours::{self, Window};
 use super::slots::{Slots, Ticket};
-use super::{Admission, Permit, Request, refusal};
-use crate::policy::Refusal;
+use super::{Admission, Permit, Request};
+use crate::policy::{Reason, Refusal};
 
 /// What the node's config says of admission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +40,28 @@ impl LocalAdmission {
         lock(&self.slots).running()
     }
 
-    fn ask_at(&self, request: &Request, time_of_day: Time, now: Instant) -> Result<Permit, Refusal> {
-        if !hours::open_at(&self.allowed_hours, time_of_day) {
-            let windows: Vec<_> = self.allowed_hours.iter().map(ToString::to_string).collect();
-            let message =
-                format!("it is {} and allowedHours is {}", time_of_day.strftime("%H:%M"), windows.join(", "));
-            return Err(refusal("OutsideHours", message));
+    /// Whether a sweep may begin at this time of day.
+    pub fn open_now(&self) -> Result<(), Refusal> {
+        self.open_at(now())
+    }
+
+    /// Whether a slot would be given now; takes none.
+    pub fn would_give(&self, request: &Request) -> Result<(), Refusal> {
+        lock(&self.slots).judge(request)
+    }
+
+    fn open_at(&self, time_of_day: Time) -> Result<(), Refusal> {
+        if hours::open_at(&self.allowed_hours, time_of_day) {
+            return Ok(());
         }
+        let windows: Vec<_> = self.allowed_hours.iter().map(ToString::to_string).collect();
+        let message =
+            format!("it is {} and allowedHours is {}", time_of_day.strftime("%H:%M"), windows.join(", "));
+        Err(Refusal::new(Reason::OutsideHours, message))
+    }
+
+    fn ask_at(&self, request: &Request, time_of_day: Time, now: Instant) -> Result<Permit, Refusal> {
+        self.open_at(time_of_day)?;
         let ticket = lock(&self.slots).take(request)?;
         Ok(Permit::new(now + request.time, Held { slots: Arc::clone(&self.slots), ticket }))
     }
@@ -54,8 +69,12 @@ impl LocalAdmission {
 
 impl Admission for LocalAdmission {
     async fn ask(&self, request: &Request) -> Result<Permit, Refusal> {
-        self.ask_at(request, jiff::Zoned::now().time(), Instant::now())
+        self.ask_at(request, now(), Instant::now())
     }
+}
+
+fn now() -> Time {
+    jiff::Zoned::now().time()
 }
 
 struct Held {

@@ -20,9 +20,6 @@ use crate::policy::{Refusal, SerialBy, Spec};
 /// time and write the record.
 pub const MARGIN: Duration = Duration::from_mins(1);
 
-/// Level of "admission" among those who may say no (POLICY).
-const LEVEL: u8 = 7;
-
 /// Grants the right to run one sweep. Answers at once: who is refused asks again later.
 pub trait Admission: Send + Sync {
     /// Asks for a permit.
@@ -87,8 +84,4 @@ impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Permit").field("deadline", &self.deadline).finish_non_exhaustive()
     }
-}
-
-fn refusal(reason: &str, message: String) -> Refusal {
-    Refusal { level: LEVEL, reason: reason.to_owned(), message }
 }

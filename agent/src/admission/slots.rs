@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Request, refusal};
-use crate::policy::{Refusal, SerialBy};
+use super::Request;
+use crate::policy::{Reason, Refusal, SerialBy};
 
 /// Names one sweep that runs.
 pub(super) type Ticket = u64;
@@ -36,10 +36,10 @@ impl Slots {
         self.running.remove(&ticket);
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, request: &Request) -> Result<(), Refusal> {
         if self.running.len() >= self.limit as usize {
             let message = format!("all {} slots of this node are taken; it asks again", self.limit);
-            return Err(refusal("NoSlot", message));
+            return Err(Refusal::new(Reason::NoSlot, message));
         }
         let of_policy = self.running.values().filter(|other| other.policy == request.policy).count();
         if of_policy >= request.max_parallel as usize {
@@ -47,10 +47,10 @@ impl Slots {
                 "{of_policy} sweeps of policy {} run and its maxParallel is {}",
                 request.policy, request.max_parallel
             );
-            return Err(refusal("MaxParallel", message));
+            return Err(Refusal::new(Reason::MaxParallel, message));
         }
         self.running.values().find_map(|other| related(request, other)).map_or(Ok(()), |dimension| {
-            Err(refusal(
+            Err(Refusal::new(
                 reason(dimension),
                 format!("a sweep of the same {} runs (serialBy)", word(dimension)),
             ))
@@ -75,12 +75,12 @@ fn same(dimension: SerialBy, one: &Request, other: &Request) -> bool {
     }
 }
 
-const fn reason(dimension: SerialBy) -> &'static str {
+const fn reason(dimension: SerialBy) -> Reason {
     match dimension {
-        SerialBy::Workload => "SerialWorkload",
-        SerialBy::Namespace => "SerialNamespace",
-        SerialBy::Node => "SerialNode",
-        SerialBy::Zone => "SerialZone",
+        SerialBy::Workload => Reason::SerialWorkload,
+        SerialBy::Namespace => Reason::SerialNamespace,
+        SerialBy::Node => Reason::SerialNode,
+        SerialBy::Zone => Reason::SerialZone,
     }
 }
 

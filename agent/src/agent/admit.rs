@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::follow::Follower;
+use super::refused::on_record;
 use super::shared::{Ended, Live, lock};
 use crate::admission::Permit;
-use crate::gate::Entry;
-use crate::inventory::Container;
+use crate::gate::{Entry, none_running};
+use crate::inventory::{CgroupId, Container};
 use crate::operation::{self, Begun, Operation, Stop};
 use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
 use crate::report::{Outcome, SweepRecord};
@@ -35,14 +36,39 @@ pub(super) struct Wish {
 pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Refusal> {
     let id = ulid::Ulid::new().to_string();
     let stop = Stop { sweeping: shared.shutdown.child_token(), watching: shared.shutdown.clone() };
-    let place = reserve(shared, &id, &wish, &stop.sweeping).map_err(|refusal| counted(shared, refusal))?;
-    let entered = shared.gate.enter(&wish.container, &wish.policy).await;
-    let Entry { permit, pass } = entered.map_err(|refusal| counted(shared, refusal))?;
-    let operation = operation(shared, &id, wish);
-    let begun = operation::begin(&operation, &shared.stores, Some(pass));
-    let begun = begun.map_err(|refusal| counted(shared, refusal))?;
+    let entered = enter(shared, &id, &wish, &stop).await;
+    let Entered { place, operation, begun, permit } =
+        entered.map_err(|refusal| on_record(shared, &id, &wish, refusal))?;
+    lock(&shared.refusals).forget(wish.container.cgroup);
     shared.tasks.spawn(run(place, operation, begun, permit, stop));
     Ok(id)
+}
+
+/// Everything that a sweep needs to run.
+struct Entered {
+    place: Place,
+    operation: Operation,
+    begun: Begun,
+    permit: Permit,
+}
+
+async fn enter(shared: &Arc<Shared>, id: &str, wish: &Wish, stop: &Stop) -> Result<Entered, Refusal> {
+    // Level by level: whether one runs already is asked after the pause, the config and the policy.
+    let running = running(shared, wish.container.cgroup);
+    if let Some(refusal) = shared.gate.refusal(&wish.container, &wish.policy, running.as_deref()) {
+        return Err(refusal);
+    }
+    let place = reserve(shared, id, wish, &stop.sweeping)?;
+    let Entry { permit, pass } = shared.gate.enter(&wish.container, &wish.policy).await?;
+    let operation = operation(shared, id, wish.clone());
+    let begun = operation::begin(&operation, &shared.stores, Some(pass))?;
+    Ok(Entered { place, operation, begun, permit })
+}
+
+/// The sweep of this container that has not ended.
+pub(super) fn running(shared: &Shared, container: CgroupId) -> Option<String> {
+    let live = lock(&shared.live);
+    live.values().find(|live| live.record.container.cgroup == container.0).map(|live| live.record.id.clone())
 }
 
 /// A sweep's place among the live ones. Given back when dropped, also where the sweep's task panics: else its
@@ -112,18 +138,13 @@ fn reserve(shared: &Arc<Shared>, id: &str, wish: &Wish, stop: &CancellationToken
     let record = operation(shared, id, wish.clone()).record(Timestamp::now());
     let mut live = lock(&shared.live);
     let cgroup = wish.container.cgroup.0;
-    if let Some(other) = live.values().find(|live| live.record.container.cgroup == cgroup) {
-        return Err(Refusal {
-            level: 7,
-            reason: "AlreadyRunning".into(),
-            message: format!("sweep {} of this container has not ended", other.record.id),
-        });
-    }
+    let other = live.values().find(|live| live.record.container.cgroup == cgroup);
+    none_running(other.map(|live| live.record.id.as_str()))?;
     live.insert(id.to_owned(), Live { record, stop: stop.clone() });
     Ok(Place { shared: Arc::clone(shared), id: id.to_owned() })
 }
 
-fn operation(shared: &Shared, id: &str, wish: Wish) -> Operation {
+pub(super) fn operation(shared: &Shared, id: &str, wish: Wish) -> Operation {
     let roots = sweep::plan_roots(&wish.container, &wish.policy.spec.junk);
     let never = shared.gate.never(&wish.policy);
     Operation {
@@ -137,9 +158,4 @@ fn operation(shared: &Shared, id: &str, wish: Wish) -> Operation {
         top_directories: wish.top_directories,
         attempt: wish.attempt,
     }
-}
-
-fn counted(shared: &Shared, refusal: Refusal) -> Refusal {
-    shared.stores.metrics.refused(&refusal);
-    refusal
 }

@@ -8,8 +8,11 @@ use std::time::Duration;
 use super::Shared;
 use super::admit::{self, Wish};
 use super::shared::{Seen, lock};
-use crate::control::view::{ActiveSweep, BreakerView, ContainerView, Status, SweepRequest, SweepsQuery};
+use crate::control::view::{
+    ActiveSweep, BreakerView, ContainerView, ExplainRequest, Status, SweepRequest, SweepsQuery,
+};
 use crate::control::{Node, Refused, RefusedKind};
+use crate::gate::{Standing, Wanted};
 use crate::inventory::{Container, Target};
 use crate::kernel::Free;
 use crate::observe::Kind;
@@ -105,12 +108,8 @@ impl Node for View {
     }
 
     fn request_sweep(&self, request: SweepRequest) -> Result<String, Refused> {
-        let target = Target::from_str(&request.target)
-            .map_err(|error| Refused::new(RefusedKind::Invalid, "BadTarget", error.to_string()))?;
-        let policy = self.policy(&request)?;
-        let container = lock(&self.shared.inventory)
-            .find(&target)
-            .map_err(|error| Refused::new(RefusedKind::NotFound, "TargetNotFound", error.to_string()))?;
+        let policy = self.policy(request.policy.as_deref(), request.policy_spec.as_deref())?;
+        let container = self.container(&request.target)?;
         let mode = request.mode.unwrap_or(policy.spec.mode);
         if mode == Mode::Observe {
             let message = "mode Observe never scans; ask with mode DryRun or Enforce";
@@ -119,6 +118,17 @@ impl Node for View {
         let wish =
             Wish { container, policy, mode, fired: Fired::ByHand, top_directories: Vec::new(), attempt: 0 };
         self.runtime.block_on(admit::start(&self.shared, wish)).map_err(Refused::from)
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Result<Standing, Refused> {
+        let container = self.container(&request.target)?;
+        let running = admit::running(&self.shared, container.cgroup);
+        if request.policy.is_none() && request.policy_spec.is_none() {
+            let set = Arc::clone(&lock(&self.shared.policies).set);
+            return Ok(self.shared.gate.explain(&container, Wanted::ByOneOf(&set), running.as_deref()));
+        }
+        let policy = self.policy(request.policy.as_deref(), request.policy_spec.as_deref())?;
+        Ok(self.shared.gate.explain(&container, Wanted::By(&policy), running.as_deref()))
     }
 
     fn cancel_sweep(&self, id: &str) -> Result<(), Refused> {
@@ -189,15 +199,23 @@ impl Node for View {
 }
 
 impl View {
-    fn policy(&self, request: &SweepRequest) -> Result<Arc<SweepPolicy>, Refused> {
+    fn container(&self, target: &str) -> Result<Arc<Container>, Refused> {
+        let target = Target::from_str(target)
+            .map_err(|error| Refused::new(RefusedKind::Invalid, "BadTarget", error.to_string()))?;
+        lock(&self.shared.inventory)
+            .find(&target)
+            .map_err(|error| Refused::new(RefusedKind::NotFound, "TargetNotFound", error.to_string()))
+    }
+
+    fn policy(&self, name: Option<&str>, spec: Option<&SweepPolicy>) -> Result<Arc<SweepPolicy>, Refused> {
         let invalid = |message: String| Refused::new(RefusedKind::Invalid, "BadPolicy", message);
-        match (&request.policy, &request.policy_spec) {
+        match (name, spec) {
             (Some(name), None) => lock(&self.shared.policies).set.named(name).cloned().ok_or_else(|| {
                 let message = format!("no policy {name:?} is in force; `podsweep status` lists them");
                 Refused::new(RefusedKind::NotFound, "NoSuchPolicy", message)
             }),
             (None, Some(policy)) => match validate(policy).as_slice() {
-                [] => Ok(Arc::new((**policy).clone())),
+                [] => Ok(Arc::new(policy.clone())),
                 [first, ..] => Err(invalid(format!("{}: {}", first.field, first.message))),
             },
             _ => Err(invalid("give exactly one of policy and policySpec".into())),

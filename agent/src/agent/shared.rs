@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::history_probe::LastAnswer;
+use super::refused::LastRefusals;
 use crate::breaker::{self, Board, BoardSnapshot};
 use crate::config::{Config, GlobalBreaker};
 use crate::control::view::PolicyInForce;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     /// What the loop last saw of each container. Bounded by the inventory.
     pub(super) seen: Mutex<BTreeMap<CgroupId, Seen>>,
     pub(super) observed: Mutex<Observed>,
+    pub(super) refusals: Mutex<LastRefusals>,
     /// Whether a sweep could be put on record.
     pub(super) history: Mutex<LastAnswer>,
     pub(super) ended: (mpsc::Sender<Ended>, Mutex<Option<mpsc::Receiver<Ended>>>),
@@ -119,7 +121,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
             "this batch was cut off: of its files, some may be gone"
         );
     }
-    let board = board(config, &history)?;
+    let board = board(config, history.state(BREAKERS)?)?;
     let place = scan_place(config, &cgroups);
     let cgroups = Arc::new(cgroups);
     let tools = Tools {
@@ -147,10 +149,11 @@ pub fn scan_place(config: &Config, cgroups: &Cgroups) -> ScanPlace {
     }
 }
 
-fn board(config: &Config, history: &History) -> anyhow::Result<Board> {
+/// The breakers, as they were kept.
+pub(crate) fn board(config: &Config, kept: Option<serde_json::Value>) -> anyhow::Result<Board> {
     let GlobalBreaker { open, window } = config.breakers.global;
     let settings = breaker::GlobalBreaker { open, window: window.0 };
-    let snapshot = match history.state(BREAKERS)? {
+    let snapshot = match kept {
         Some(kept) => {
             serde_json::from_value(kept).context("the state \"breakers\" in the history database")?
         }
@@ -176,6 +179,7 @@ impl Shared {
             policies: Mutex::default(),
             live: Mutex::default(),
             seen: Mutex::default(),
+            refusals: Mutex::default(),
             history: Mutex::default(),
             observed: Mutex::new(Observed {
                 tier: observer.tier(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::circuit::{Blocked, Change};
 use super::{BreakerView, Circuit, Finding};
-use crate::policy::{Refusal, WorkloadBreaker};
+use crate::policy::{Reason, Refusal, WorkloadBreaker};
 
 /// Name of the breaker that stops everything.
 pub const GLOBAL: &str = "global";
@@ -19,8 +19,6 @@ pub const MAX_WORKLOADS: usize = 4096;
 /// Wait before the next probe where the agent ended while one was out: the default `coolDown` of a policy, since
 /// which policy sent the probe is not known any more.
 const LOST_PROBE_WAIT: Duration = Duration::from_mins(30);
-/// Level of "breakers" among those who may say no (POLICY).
-const LEVEL: u8 = 6;
 
 /// When harm in several places stops everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,19 +185,19 @@ impl Board {
             let message = format!(
                 "the global breaker is open ({reason}); a person closes it: podsweep breakers reset {GLOBAL}"
             );
-            return Err(refusal("GlobalBreakerOpen", message));
+            return Err(Refusal::new(Reason::GlobalBreakerOpen, message));
         }
         self.kept.workloads.get(key).map_or(Ok(false), |circuit| circuit.may_pass(now)).map_err(|blocked| {
             match blocked {
                 Blocked::Until(until, reason) => {
                     let wait = until.saturating_sub(now).as_secs();
-                    refusal(
-                        "BreakerOpen",
+                    Refusal::new(
+                        Reason::BreakerOpen,
                         format!("breaker {WORKLOAD_PREFIX}{key} is open for another {wait} s ({reason})"),
                     )
                 }
-                Blocked::Probing(reason) => refusal(
-                    "BreakerHalfOpen",
+                Blocked::Probing(reason) => Refusal::new(
+                    Reason::BreakerHalfOpen,
                     format!(
                         "breaker {WORKLOAD_PREFIX}{key} is half-open ({reason}) and its one probe is out"
                     ),
@@ -238,10 +236,6 @@ impl Board {
     fn forget_idle(&mut self, now: Duration) {
         self.kept.workloads.retain(|_, circuit| !circuit.is_idle(now));
     }
-}
-
-fn refusal(reason: &str, message: String) -> Refusal {
-    Refusal { level: LEVEL, reason: reason.to_owned(), message }
 }
 
 #[cfg(test)]

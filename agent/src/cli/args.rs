@@ -59,10 +59,11 @@ Examples:
   podsweep sweep dir:/var/tmp/try --policy scratch.yaml -o json
 Exit code 1 also where the container was harmed, or where that is unknown.")]
     Sweep(SweepArgs),
-    /// Say why a file would, or would not, be removed: the guards asked, and the one that decides
+    /// Say why a file would, or would not, be removed: everybody asked, and the one who decides
     ///
-    /// Asks those that can be asked of one file: what is built in (level 0), the node's config (1) and the policies
-    /// (4). Limits, breakers and slots (5 to 7), and whether the file is open, are asked when a sweep is at it.
+    /// Asks in the order in which a sweep asks, up to the first no: what is built in (level 0), a pause and the node's
+    /// config (1), the policies (4), entry limits (5), breakers (6), hours and slots (7). Changes nothing. The node's
+    /// agent is asked where one runs; else its records are read, and what cannot be known without it is said to be so.
     #[command(after_help = "\
 Examples:
   podsweep explain /tmp/a.part --container shop/cart-7d9f/app
@@ -89,6 +90,7 @@ Examples:
   podsweep history
   podsweep history --container shop/cart-7d9f/app --limit 5
   podsweep history 01JD6Q3M8Z6T4V8WZJ9Q2C5R7N
+  podsweep history 01JD6Q3M8Z6T4V8WZJ9Q2C5R7N --files | grep /tmp/
   podsweep history --limit 100 -o json")]
     History(HistoryArgs),
     /// Show the agent at a glance, and the containers that create the most files
@@ -228,6 +230,8 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     pub(super) config: ConfigArg,
     #[command(flatten)]
+    pub(super) socket: SocketArg,
+    #[command(flatten)]
     pub(super) output: OutputArg,
 }
 
@@ -258,6 +262,12 @@ pub(super) struct DoctorArgs {
 pub(super) struct HistoryArgs {
     /// Show this sweep in full
     pub(super) id: Option<String>,
+    /// Show the files of this sweep from the audit journal, one a line: what became of it, rule, bytes, path
+    ///
+    /// Reads the journal in the state folder; needs no agent. With -o json each line is an object with all that the
+    /// journal has of the file.
+    #[arg(long, requires = "id")]
+    pub(super) files: bool,
     /// Only of this container: its id, a unique prefix, or its name as shown
     #[arg(short, long, conflicts_with = "id")]
     pub(super) container: Option<String>,
@@ -267,6 +277,8 @@ pub(super) struct HistoryArgs {
     /// Only sweeps older than this one: the last id of a page, to get the next
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     pub(super) before: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
     #[command(flatten)]
     pub(super) socket: SocketArg,
     #[command(flatten)]

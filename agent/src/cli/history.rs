@@ -6,7 +6,7 @@ use super::args::HistoryArgs;
 use super::failure::{Ended, Failure};
 use super::figures::{age, bytes, count};
 use super::output::{Format, Table, json};
-use super::summary;
+use super::{audit, settings, summary};
 use crate::control::Client;
 use crate::control::view::SweepsQuery;
 use crate::policy::Mode;
@@ -14,6 +14,9 @@ use crate::report::SweepRecord;
 
 /// Asks the agent, shows.
 pub(super) async fn run(args: HistoryArgs) -> Result<Ended, Failure> {
+    if let Some(id) = args.id.as_deref().filter(|_| args.files) {
+        return audit::run(id, &settings::config(&args.config.config)?, args.output.output);
+    }
     let client = Client::new(args.socket.socket);
     if let Some(id) = args.id {
         let record = client.sweep(&id).await?;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod args;
+mod audit;
 mod breakers;
 mod check;
 mod doctor;
@@ -53,7 +54,7 @@ fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => wait_confined(scan::run(args)),
         Command::Sweep(args) => wait_confined(sweep::run(args)),
-        Command::Explain(args) => explain::run(&args),
+        Command::Explain(args) => wait_confined(explain::run(args)),
         Command::History(args) => wait(history::run(args)),
         Command::Status(args) => wait(status::run(args)),
         Command::Pause(args) => wait(pause::pause(args)),

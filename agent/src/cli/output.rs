@@ -27,6 +27,13 @@ pub(super) fn json(value: &impl Serialize) -> std::io::Result<()> {
     writeln!(out)
 }
 
+/// One JSON value, on one line: for what may be too much for one document.
+pub(super) fn json_line(value: &impl Serialize) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)
+}
+
 /// One line.
 pub(super) fn line(text: impl Display) -> std::io::Result<()> {
     writeln!(stdout().lock(), "{}", printable(&text.to_string()))

@@ -119,7 +119,7 @@ fn storage(config: &Config, problems: &mut Problems) {
         "journal.maxBytes",
         &config.journal.max_bytes,
         Bytes(1 << 20)..=Bytes(1 << 30),
-        "one removed file is about 200 bytes",
+        "one removed file is about 300 bytes",
     );
     problems.within(
         "journal.files",

@@ -16,9 +16,10 @@ use tokio::net::UnixStream;
 
 use super::problem::Problem;
 use super::view::{
-    Accepted, BreakerList, BreakerView, ContainerList, ContainerView, PauseRequest, Status, SweepList,
-    SweepRequest, SweepsQuery,
+    Accepted, BreakerList, BreakerView, ContainerList, ContainerView, ExplainRequest, PauseRequest, Status,
+    SweepList, SweepRequest, SweepsQuery,
 };
+use crate::gate::Standing;
 use crate::report::SweepRecord;
 
 /// A little longer than the agent's own, so that its explanation arrives.
@@ -109,6 +110,12 @@ impl Client {
     pub async fn request_sweep(&self, request: &SweepRequest) -> Result<String, ClientError> {
         let body = self.ask(Method::POST, "/v1/sweeps", Some(self.body(request)?)).await?;
         self.parse(&body).map(|accepted: Accepted| accepted.id)
+    }
+
+    /// What every level says of a sweep of a container now.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<Standing, ClientError> {
+        let body = self.ask(Method::POST, "/v1/explain", Some(self.body(request)?)).await?;
+        self.parse(&body)
     }
 
     /// Asks a sweep to stop after its batch.

@@ -26,6 +26,6 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use router::MAX_BODY;
 pub use serve::serve;
 pub use view::{
-    Accepted, ActiveSweep, BreakerState, BreakerView, ContainerView, Paused, PolicyInForce, Status,
-    SweepRequest, SweepsQuery,
+    Accepted, ActiveSweep, BreakerState, BreakerView, ContainerView, ExplainRequest, Paused, PolicyInForce,
+    Status, SweepRequest, SweepsQuery,
 };

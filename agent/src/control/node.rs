@@ -1,6 +1,7 @@
 //! What the control endpoint needs of the agent, and how the agent says no.
 
-use super::view::{BreakerView, ContainerView, Status, SweepRequest, SweepsQuery};
+use super::view::{BreakerView, ContainerView, ExplainRequest, Status, SweepRequest, SweepsQuery};
+use crate::gate::Standing;
 use crate::policy::Refusal;
 use crate::report::SweepRecord;
 
@@ -19,6 +20,8 @@ pub trait Node: Send + Sync + 'static {
     fn sweep(&self, id: &str) -> Result<SweepRecord, Refused>;
     /// Asks for a sweep by hand. The id of the new sweep; it may still wait for a slot.
     fn request_sweep(&self, request: SweepRequest) -> Result<String, Refused>;
+    /// What every level says of a sweep of a container now. Changes nothing: takes no slot, starts no cool-down.
+    fn explain(&self, request: ExplainRequest) -> Result<Standing, Refused>;
     /// Asks a sweep to stop after its batch. [`RefusedKind::Conflict`] where it has ended.
     fn cancel_sweep(&self, id: &str) -> Result<(), Refused>;
     /// Every breaker that exists.

@@ -20,8 +20,10 @@ use super::node::{Node, Refused};
 use super::problem::Problem;
 use super::token;
 use super::view::{
-    Accepted, BreakerList, ContainerList, PauseRequest, Status, SweepList, SweepRequest, SweepsQuery,
+    Accepted, BreakerList, ContainerList, ExplainRequest, PauseRequest, Status, SweepList, SweepRequest,
+    SweepsQuery,
 };
+use crate::gate::Standing;
 use crate::report::SweepRecord;
 
 /// Bytes of a request's body; a policy is a few KiB.
@@ -82,6 +84,8 @@ pub(super) fn new(node: Arc<dyn Node>, access: Access) -> Router {
         .route("/v1/containers", get(containers))
         .route("/v1/sweeps", get(sweeps).post(request_sweep))
         .route("/v1/sweeps/{id}", get(sweep).delete(cancel_sweep))
+        // POST because a policy may be in the body; it changes nothing.
+        .route("/v1/explain", post(explain))
         .route("/v1/breakers", get(breakers))
         // Names of breakers hold slashes: the wildcard takes them as they are, or percent-encoded.
         .route("/v1/breakers/{*name_and_reset}", post(reset_breaker))
@@ -192,6 +196,20 @@ async fn request_sweep(
     let id = agent.call(move |node| node.request_sweep(request)).await?;
     let location = format!("/v1/sweeps/{id}");
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(Accepted { id })).into_response())
+}
+
+async fn explain(
+    State(agent): State<Agent>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Standing>, Problem> {
+    let request: ExplainRequest = json(&headers, body).await?;
+    if request.policy.is_some() && request.policy_spec.is_some() {
+        let detail =
+            "give at most one of policy (the name of one in force) and policySpec (a whole SweepPolicy)";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "BadBody", detail));
+    }
+    agent.call(move |node| node.explain(request)).await.map(Json)
 }
 
 async fn cancel_sweep(

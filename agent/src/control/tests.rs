@@ -8,8 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::view::{BreakerState, BreakerView, ContainerView, Status, SweepRequest, SweepsQuery};
+use super::view::{
+    BreakerState, BreakerView, ContainerView, ExplainRequest, Status, SweepRequest, SweepsQuery,
+};
 use super::*;
+use crate::gate::Standing;
 use crate::report::SweepRecord;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -50,6 +53,10 @@ impl Node for Recorded {
             "cooling" => Err(Refused::new(RefusedKind::Conflict, "CoolDown", "swept 10 s ago")),
             _ => Ok("01ABC".into()),
         }
+    }
+    fn explain(&self, request: ExplainRequest) -> Result<Standing, Refused> {
+        self.note(format!("explain {} {:?}", request.target, request.policy));
+        Ok(Standing { never: vec!["/data/**".into()], ..Standing::default() })
     }
     fn cancel_sweep(&self, id: &str) -> Result<(), Refused> {
         self.note(format!("cancel {id}"));
@@ -189,6 +196,8 @@ async fn the_client_reaches_every_method() {
     let request =
         SweepRequest { target: "pid:1".into(), policy: Some("p".into()), ..SweepRequest::default() };
     assert_eq!(client.request_sweep(&request).await.unwrap(), "01ABC");
+    let request = ExplainRequest { target: "pid:1".into(), ..ExplainRequest::default() };
+    assert_eq!(client.explain(&request).await.unwrap().never, ["/data/**"]);
     client.cancel_sweep("01ABC").await.unwrap();
     client.reset_breaker("workload/docker.io/library/app:1%").await.unwrap();
     client.pause("maintenance \"now\"").await.unwrap();
@@ -198,6 +207,7 @@ async fn the_client_reaches_every_method() {
         [
             "sweeps 7 Some(\"shop/cart 1&x=y\") Some(\"01A\")",
             "sweep pid:1",
+            "explain pid:1 None",
             "cancel 01ABC",
             "reset workload/docker.io/library/app:1%",
             "pause \"maintenance \\\"now\\\"\"",

@@ -186,6 +186,21 @@ pub struct Accepted {
     pub id: String,
 }
 
+/// Body of `POST /v1/explain`; the answer is a [`Standing`](crate::gate::Standing). At most one of `policy` and
+/// `policySpec`; with neither, the policies in force are asked which of them acts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// Container id, `namespace/pod[/container]`, `pid:N`, or a cgroup path.
+    pub target: String,
+    /// Name of a policy in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// A whole policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_spec: Option<Box<SweepPolicy>>,
+}
+
 /// `GET /v1/breakers`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakerList {

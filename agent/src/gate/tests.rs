@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::agent::stores;
 use crate::breaker::{Board, BoardSnapshot, Finding, GlobalBreaker, Sign};
@@ -6,6 +8,7 @@ use crate::kernel::Cgroups;
 use crate::operation::{BREAKERS, Operation};
 use crate::policy::fixtures::{container, policy};
 use crate::policy::{Fired, WorkloadBreaker};
+use crate::report::Outcome;
 use crate::units::Span;
 
 struct Node {
@@ -48,7 +51,7 @@ impl Node {
 }
 
 fn reason(gate: &Gate) -> Option<String> {
-    gate.refusal(&container(), &policy("p", "")).map(|refusal| refusal.reason)
+    gate.refusal(&container(), &policy("p", ""), None).map(|refusal| refusal.reason)
 }
 
 async fn entered(gate: &Gate) -> Result<Entry, String> {
@@ -74,7 +77,7 @@ fn a_policy_that_does_not_select_the_container_may_not_sweep_it() {
     let node = node(|_| {});
     let mut other = container();
     other.names.container = Some("sidecar".into());
-    let refusal = node.gate().refusal(&other, &policy("p", "")).unwrap();
+    let refusal = node.gate().refusal(&other, &policy("p", ""), None).unwrap();
     assert_eq!((refusal.level, refusal.reason.as_str()), (4, "NotSelected"));
     assert!(refusal.message.contains("select.containers"), "{}", refusal.message);
 }
@@ -144,17 +147,22 @@ fn those_who_ask_at_once_do_not_pass_the_limit_together() {
         let gate = node.gate();
         let starting = std::sync::Barrier::new(RUNNERS as usize);
         let passed = std::thread::scope(|scope| {
-            let runners: Vec<_> = (0..RUNNERS)
-                .map(|runner| {
-                    let (gate, starting) = (&gate, &starting);
-                    scope.spawn(move || {
-                        let mut container = container();
-                        container.cgroup = CgroupId(runner.into());
-                        starting.wait();
-                        block_on(gate.enter(&container, &policy("p", ""))).is_ok()
+            let runners: Vec<_> =
+                (0..RUNNERS)
+                    .map(|runner| {
+                        let (gate, starting) = (&gate, &starting);
+                        scope.spawn(move || {
+                            let mut container = container();
+                            container.cgroup = CgroupId(runner.into());
+                            starting.wait();
+                            block_on(gate.enter(
+                                &container,
+                                &policy("p", "  rollout: {serialBy: [], maxParallel: 100}"),
+                            ))
+                            .is_ok()
+                        })
                     })
-                })
-                .collect();
+                    .collect();
             runners.into_iter().map(|runner| runner.join().unwrap()).filter(|passed| *passed).count()
         });
         assert_eq!(passed, 3, "round {round}");

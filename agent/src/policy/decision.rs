@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, SweepPolicy};
+use super::{Mode, Reason, SweepPolicy};
 use crate::inventory::CgroupId;
 
 /// What asked for a sweep, with the figures that made it ask.
@@ -71,6 +71,13 @@ pub struct Refusal {
     pub reason: String,
     /// A sentence for people: what said no, and what would change its mind.
     pub message: String,
+}
+
+impl Refusal {
+    /// A no; its level is the reason's.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { level: reason.level(), reason: reason.as_str(), message: message.into() }
+    }
 }
 
 /// Act or not.

@@ -1,6 +1,6 @@
 //! The node's own word: its switch, its allow and deny lists. Level 1; no policy can overrule it. Pure.
 
-use super::{NameError, NameGlob, Pattern, PatternError, Refusal};
+use super::{NameError, NameGlob, Pattern, PatternError, Reason, Refusal};
 use crate::config::{Config, Lists, Switch};
 use crate::inventory::Container;
 
@@ -47,10 +47,13 @@ impl NodeGuard {
     pub fn allows(&self, container: &Container) -> Result<(), Refusal> {
         self.switched_on()?;
         if let Some(list) = self.deny.any_line_that_names(container) {
-            return refuse("Denied", format!("the node's config denies it by `deny.{list}`"));
+            return refuse(Reason::Denied, format!("the node's config denies it by `deny.{list}`"));
         }
         if let Some(list) = self.allow.first_line_without(container) {
-            return refuse("NotAllowed", format!("the node's config allows only what `allow.{list}` names"));
+            return refuse(
+                Reason::NotAllowed,
+                format!("the node's config allows only what `allow.{list}` names"),
+            );
         }
         Ok(())
     }
@@ -59,7 +62,9 @@ impl NodeGuard {
     pub fn switched_on(&self) -> Result<(), Refusal> {
         match self.sweeps {
             Switch::Enabled => Ok(()),
-            Switch::Disabled => refuse("NodeDisabled", "the node's config says `sweeps: Disabled`".into()),
+            Switch::Disabled => {
+                refuse(Reason::NodeDisabled, "the node's config says `sweeps: Disabled`".into())
+            }
         }
     }
 
@@ -69,8 +74,8 @@ impl NodeGuard {
     }
 }
 
-fn refuse(reason: &str, message: String) -> Result<(), Refusal> {
-    Err(Refusal { level: 1, reason: reason.to_owned(), message })
+fn refuse(reason: Reason, message: String) -> Result<(), Refusal> {
+    Err(Refusal::new(reason, message))
 }
 
 impl CompiledLists {

@@ -155,7 +155,7 @@ impl Junk {
     }
 
     /// What each rule says about one file, in their order, the deny list aside: for explaining.
-    pub(super) fn opinions<'a>(
+    pub(crate) fn opinions<'a>(
         &'a self,
         kind: VolumeKind,
         path: &'a [u8],
@@ -175,7 +175,7 @@ impl Junk {
 
 /// What one rule says about one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Opinion {
+pub(crate) enum Opinion {
     /// None of its paths covers it.
     NotCovered,
     /// They do, and it stays.
@@ -216,7 +216,7 @@ impl CompiledRule {
 }
 
 /// Time since the newest of mtime and ctime; `None` where that lies in the future.
-fn age(file: &FileFacts, now: (i64, u32)) -> Option<Duration> {
+pub(crate) fn age(file: &FileFacts, now: (i64, u32)) -> Option<Duration> {
     let newest = file.mtime.max(file.ctime);
     let nanos = |(seconds, nanos): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let elapsed = nanos((now.0, i64::from(now.1))) - nanos(newest);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::Refusal;
+use super::{Reason, Refusal};
 use crate::inventory::CgroupId;
 use crate::units::Span;
 
@@ -38,7 +38,7 @@ impl EntryLimits {
             if !wait.is_zero() {
                 let message =
                     format!("its last sweep was less than {} ago; {}", Span(self.cool_down), again_in(wait));
-                return refuse("CoolDown", message);
+                return refuse(Reason::CoolDown, message);
             }
         }
         let recent = self.starts.iter().filter(|start| **start + MINUTE > now);
@@ -46,7 +46,7 @@ impl EntryLimits {
             let wait = recent.min().map_or(MINUTE, |oldest| (*oldest + MINUTE).saturating_sub(now));
             let message =
                 format!("{} sweeps began within a minute; {}", self.sweeps_per_minute, again_in(wait));
-            return refuse("RateLimit", message);
+            return refuse(Reason::RateLimit, message);
         }
         Ok(())
     }
@@ -84,8 +84,8 @@ fn again_in(wait: Duration) -> String {
     format!("ask again in {}", Span::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
 }
 
-fn refuse(reason: &str, message: String) -> Result<(), Refusal> {
-    Err(Refusal { level: 5, reason: reason.to_owned(), message })
+fn refuse(reason: Reason, message: String) -> Result<(), Refusal> {
+    Err(Refusal::new(reason, message))
 }
 
 #[cfg(test)]

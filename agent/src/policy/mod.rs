@@ -3,8 +3,8 @@
 //!
 //! In: containers, counts, free space, policies. Out: [`Decision`]s. Must never: touch a file of a container.
 
+pub mod chain;
 mod decision;
-pub mod explain;
 pub mod files;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -14,8 +14,10 @@ pub mod limits;
 mod load;
 mod names;
 mod pattern;
+mod reason;
 #[cfg(test)]
 mod reference;
+pub mod refusals;
 mod schedule;
 pub mod select;
 mod set;
@@ -31,6 +33,7 @@ pub use limits::EntryLimits;
 pub use load::{PolicyError, load_file, parse};
 pub use names::{NameError, NameGlob};
 pub use pattern::{Pattern, PatternError};
+pub use reason::Reason;
 pub use schedule::{Schedule, ScheduleError};
 pub use select::{SelectError, Selector};
 pub use set::{Choice, PolicySet, choose};

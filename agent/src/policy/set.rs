@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::select::{SelectError, Selector};
-use super::{Refusal, SweepPolicy};
+use super::{Reason, Refusal, SweepPolicy};
 use crate::inventory::Container;
 
 /// All policies of a node, their selectors compiled.
@@ -54,7 +54,7 @@ impl PolicySet {
     }
 
     /// Each policy with the line of its `select` that does not match, if one does not.
-    pub(super) fn matching<'a>(
+    pub(crate) fn matching<'a>(
         &'a self,
         container: &'a Container,
     ) -> impl Iterator<Item = (&'a Arc<SweepPolicy>, Result<(), &'static str>)> {
@@ -91,13 +91,11 @@ pub fn choose(set: &PolicySet, container: &Container) -> Choice {
 impl Choice {
     /// The policy that acts, or level 4's "no".
     pub fn policy(&self) -> Result<&Arc<SweepPolicy>, Refusal> {
-        let refusal =
-            |reason: &str, message: String| Refusal { level: 4, reason: reason.to_owned(), message };
         match self {
             Self::One(policy) => Ok(policy),
-            Self::None => Err(refusal(
-                "NoPolicy",
-                "no policy selects this container; write one whose select matches it".into(),
+            Self::None => Err(Refusal::new(
+                Reason::NoPolicy,
+                "no policy selects this container; write one whose select matches it",
             )),
             Self::Conflict(policies) => {
                 let names: Vec<&str> = policies.iter().map(|policy| policy.metadata.name.as_str()).collect();
@@ -105,7 +103,7 @@ impl Choice {
                     "policies {} select this container with the same priority; raise the priority of one",
                     names.join(", ")
                 );
-                Err(refusal("Conflict", message))
+                Err(Refusal::new(Reason::Conflict, message))
             }
         }
     }

@@ -17,4 +17,4 @@ pub use history::{History, HistoryError, HistoryLimits};
 pub use journal::{Journal, JournalLimits};
 pub use metrics::Metrics;
 pub use record::{Health, Outcome, Phase, Subject, SweepFigures, SweepRecord};
-pub use state_dir::{StateDirError, StateLock, check_state_folder};
+pub use state_dir::{StateDirError, StateLock, check_state_folder, state_holder};

@@ -95,6 +95,23 @@ impl StateLock {
     }
 }
 
+/// The process that is at work in the folder, by what it wrote down (`?` where it did not get to that); `None` where
+/// nobody is. Changes nothing.
+pub fn state_holder(folder: &Path) -> Result<Option<String>, StateDirError> {
+    let path = folder.join("lock");
+    let failed = |operation| move |source| StateDirError::Io { operation, path: folder.join("lock"), source };
+    let mut file = match open_to_read(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(holder(&mut file))),
+        Err(errno) => Err(failed("look at the lock")(errno.into())),
+    }
+}
+
 /// Makes the folder where it is missing; refuses one that others than this process's user can write to. The path may
 /// lead over symlinks: who may set those is up to the folders they are in.
 pub(super) fn make_folder(folder: &Path) -> Result<(), StateDirError> {
@@ -183,6 +200,17 @@ mod tests {
         assert!(message.contains(&std::process::id().to_string()), "{message}");
         drop(lock);
         StateLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn who_is_at_work_is_told_without_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(state_holder(folder.path()).unwrap(), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let lock = StateLock::take(folder.path()).unwrap();
+        assert_eq!(state_holder(folder.path()).unwrap(), Some(std::process::id().to_string()));
+        drop(lock);
+        assert_eq!(state_holder(folder.path()).unwrap(), None);
     }
 
     fn set_mode(path: &Path, mode: u32) {

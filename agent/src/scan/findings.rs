@@ -116,7 +116,7 @@ impl<W: Write, Stop: FnMut() -> bool> Findings<W, Stop> {
 
 impl ScanReport {
     /// A report of nothing yet, ended so.
-    pub(super) fn empty(end: ScanEnd) -> Self {
+    pub(crate) fn empty(end: ScanEnd) -> Self {
         Self {
             end,
             entries: 0,

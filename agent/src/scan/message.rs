@@ -132,6 +132,27 @@ pub enum Kept {
     TooManyInDirectory,
 }
 
+impl Kept {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Excluded,
+        Self::Never,
+        Self::Type,
+        Self::TooYoung,
+        Self::TooSmall,
+        Self::Owner,
+        Self::Newest,
+        Self::HardLinked,
+        Self::LowerLayer,
+        Self::MountInside,
+        Self::Open,
+        Self::Changed,
+        Self::ViewDiffers,
+        Self::Refused,
+        Self::TooManyInDirectory,
+    ];
+}
+
 /// Files kept, by reason.
 pub type KeptCounts = BTreeMap<Kept, u64>;
 

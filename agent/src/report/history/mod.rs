@@ -19,6 +19,7 @@
 mod ballast;
 mod error;
 mod queries;
+mod reader;
 mod schema;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod full_disk_test;
 
 pub use ballast::BALLAST_BYTES;
 pub use error::HistoryError;
+pub use reader::Reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,7 +37,7 @@ use rusqlite::{Connection, Transaction};
 
 use self::ballast::Ballast;
 use super::state_dir::StateLock;
-use super::{StateDirError, SweepRecord};
+use super::{Outcome, StateDirError, SweepRecord};
 
 /// Longest record, bytes of JSON. Its lists are bounded where they are made; a typical record has 2 KiB.
 pub const MAX_RECORD_BYTES: usize = 256 << 10;
@@ -46,6 +48,10 @@ pub const MAX_STATE_BYTES: usize = 4 << 20;
 pub const MAX_STATE_ENTRIES: usize = 4096;
 /// Most records that one [`History::list`] returns.
 pub const MAX_LIST: usize = 1000;
+
+/// Refused sweeps that stay, the newest (fewer where half of [`HistoryLimits::max_sweeps`] is less): what is asked for often and always refused must not push the sweeps that ran
+/// out of history, nor out of what a start reads of it to remember the cool-downs ([`MAX_LIST`]).
+pub const MAX_REFUSED: u32 = 200;
 
 /// How much history stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +101,9 @@ impl History {
         let max_sweeps = self.limits.max_sweeps;
         self.write(|transaction| {
             row.insert(transaction)?;
+            if record.outcome == Some(Outcome::Refused) {
+                queries::keep_newest_refused(transaction, MAX_REFUSED.min(max_sweeps / 2))?;
+            }
             queries::keep_newest(transaction, max_sweeps).map(drop)
         })
     }
@@ -110,7 +119,7 @@ impl History {
 
     /// One sweep.
     pub fn get(&self, id: &str) -> Result<Option<SweepRecord>, HistoryError> {
-        self.read(|connection| queries::get(connection, id))?.map(|row| self.parse(row)).transpose()
+        self.read(|connection| queries::get(connection, id))?.map(|row| parse(row, &self.file)).transpose()
     }
 
     /// The newest sweeps first, at most `limit` (and [`MAX_LIST`]); only of the container with this id (or the first
@@ -153,14 +162,7 @@ impl History {
     /// The value kept under a key.
     pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, HistoryError> {
         let text = self.read(|connection| queries::state(connection, key))?;
-        let parse = |text: String| {
-            serde_json::from_str(&text).map_err(|source| HistoryError::NotJson {
-                path: self.file.clone(),
-                what: format!("state {key:?}"),
-                source,
-            })
-        };
-        text.map(parse).transpose()
+        text.map(|text| parse_state(&text, key, &self.file)).transpose()
     }
 
     // A full disk: gives the ballast up and tries once more.
@@ -181,19 +183,11 @@ impl History {
         query(&self.lock().connection).map_err(|source| HistoryError::new("read", &self.file, source))
     }
 
-    fn parse(&self, (id, json): queries::Stored) -> Result<SweepRecord, HistoryError> {
-        serde_json::from_str(&json).map_err(|source| HistoryError::NotJson {
-            path: self.file.clone(),
-            what: format!("sweep {id}"),
-            source,
-        })
-    }
-
     // One record that this program cannot read must not hide the others, or keep the agent from starting.
     fn readable(&self, rows: Vec<queries::Stored>) -> Vec<SweepRecord> {
         rows.into_iter()
             .filter_map(|row| {
-                self.parse(row).inspect_err(|error| tracing::warn!(%error, "left out of history")).ok()
+                parse(row, &self.file).inspect_err(|error| tracing::warn!(%error, "left out of history")).ok()
             })
             .collect()
     }
@@ -202,6 +196,18 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parse((id, json): queries::Stored, file: &Path) -> Result<SweepRecord, HistoryError> {
+    serde_json::from_str(&json).map_err(|source| not_json(file, format!("sweep {id}"), source))
+}
+
+fn parse_state(text: &str, key: &str, file: &Path) -> Result<serde_json::Value, HistoryError> {
+    serde_json::from_str(text).map_err(|source| not_json(file, format!("state {key:?}"), source))
+}
+
+fn not_json(file: &Path, what: String, source: serde_json::Error) -> HistoryError {
+    HistoryError::NotJson { path: file.to_path_buf(), what, source }
 }
 
 fn commit<T>(

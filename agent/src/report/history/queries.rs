@@ -105,6 +105,15 @@ pub(super) fn keep_newest(connection: &Connection, max_sweeps: u32) -> rusqlite:
         .execute([max_sweeps])
 }
 
+pub(super) fn keep_newest_refused(connection: &Connection, max_refused: u32) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM sweep WHERE outcome = 'Refused'
+             AND id <= (SELECT id FROM sweep WHERE outcome = 'Refused' ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+        )?
+        .execute([max_refused])
+}
+
 pub(super) fn forget_before(connection: &Connection, oldest: Duration) -> rusqlite::Result<usize> {
     // The lowest ULID of that millisecond: ids sort by the time they were made.
     let milliseconds = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);

@@ -62,15 +62,23 @@ fn check(connection: &Connection, file: &Path) -> Result<(), HistoryError> {
     if detail == "ok" { Ok(()) } else { Err(HistoryError::Corrupt { path: file.to_path_buf(), detail }) }
 }
 
-pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), HistoryError> {
-    let failed = |source| HistoryError::new("prepare", file, source);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+/// The migrations that this database has had; an error where this program does not know them all.
+pub(super) fn must_be_known(connection: &Connection, file: &Path) -> Result<usize, HistoryError> {
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|source| HistoryError::new("prepare", file, source))?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
     if found > MIGRATIONS.len() {
         return Err(HistoryError::Newer { path: file.to_path_buf(), found, known: MIGRATIONS.len() });
     }
+    Ok(found)
+}
+
+pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), HistoryError> {
+    let found = must_be_known(connection, file)?;
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(found) {
-        apply(connection, number + 1, migration).map_err(failed)?;
+        apply(connection, number + 1, migration)
+            .map_err(|source| HistoryError::new("prepare", file, source))?;
     }
     Ok(())
 }

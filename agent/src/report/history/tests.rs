@@ -50,6 +50,40 @@ fn ids(records: &[SweepRecord]) -> Vec<&str> {
 }
 
 #[test]
+fn refused_sweeps_do_not_push_out_those_that_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(folder.path());
+    for number in 0..20 {
+        history.begin(&ended(&format!("01A{number:03}"))).unwrap();
+    }
+    for number in 0..150 {
+        let refused = SweepRecord { outcome: Some(Outcome::Refused), ..ended(&format!("01B{number:03}")) };
+        history.begin(&refused).unwrap();
+    }
+    let all = history.list(MAX_LIST, None, None).unwrap();
+    let refused = all.iter().filter(|record| record.outcome == Some(Outcome::Refused)).count();
+    assert_eq!((all.len() - refused, refused), (20, 50));
+    assert_eq!(all[0].id, "01B149", "the newest stay");
+}
+
+#[test]
+fn a_reader_sees_what_is_there_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Reader::open(folder.path()).unwrap().is_none());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let history = open(folder.path());
+    history.begin(&record("01A")).unwrap();
+    history.put_state("paused", &serde_json::json!({"since": "now"})).unwrap();
+    let reader = Reader::open(folder.path()).unwrap().unwrap();
+    assert_eq!(ids(&reader.list(9).unwrap()), ["01A"]);
+    assert_eq!(reader.state("paused").unwrap(), Some(serde_json::json!({"since": "now"})));
+    assert_eq!(reader.state("nothing").unwrap(), None);
+    // It holds nobody up.
+    history.begin(&record("01B")).unwrap();
+    assert_eq!(ids(&reader.list(9).unwrap()), ["01B", "01A"]);
+}
+
+#[test]
 fn a_sweep_is_the_same_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let history = open(folder.path());

@@ -35,10 +35,9 @@ impl Files {
         Ok(files)
     }
 
-    /// The newest rotated file and the current one, in the order of their writing: a batch can begin in the one and
-    /// end in the other.
-    pub(super) fn newest(&self) -> [PathBuf; 2] {
-        [rotated_path(&self.folder, 1), current_path(&self.folder)]
+    /// All that may be there, in the order of their writing.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = PathBuf> {
+        oldest_first(&self.folder, self.rotated)
     }
 
     /// Adds whole lines, in the next file where they do not fit into this one. After an error (a full disk), what
@@ -118,6 +117,12 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// A journal's files, `rotated` of them rotated away, in the order of their writing.
+pub(super) fn oldest_first(folder: &Path, rotated: u32) -> impl Iterator<Item = PathBuf> {
+    let rotated = (1..=rotated).rev().map(|number| rotated_path(folder, number));
+    rotated.chain([current_path(folder)])
 }
 
 // Length of the most whole lines that fit into `room`.

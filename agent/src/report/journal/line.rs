@@ -6,6 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::policy::Action;
+use crate::scan::Identity;
 use crate::sweep::{AuditEntry, AuditResult, Fate};
 
 /// One line. `event` comes first in the text: a reader can tell the lines apart by their beginning.
@@ -28,11 +29,8 @@ pub(super) struct File<'a> {
     path: Path<'a>,
     rule: &'a str,
     action: Action,
-    device: u64,
-    inode: u64,
-    uid: u32,
-    size: u64,
-    mtime: (i64, i64),
+    #[serde(flatten)]
+    identity: &'a Identity,
 }
 
 // A path is bytes; JSON has no bytes. Control characters in text are escaped by JSON itself.
@@ -60,11 +58,7 @@ impl<'a> Line<'a> {
             path: std::str::from_utf8(path).map_or_else(|_| Path::Bytes(hex(path)), Path::Text),
             rule,
             action: *action,
-            device: identity.device,
-            inode: identity.inode,
-            uid: identity.uid,
-            size: identity.size,
-            mtime: identity.mtime,
+            identity,
         })
     }
 

@@ -8,10 +8,12 @@
 //! {"event":"batch","time":…,"sweep":…,"batch":3,"files":2}              before the batch; flushed to disk
 //! {"event":"file","sweep":…,"batch":3,"index":0,"path":"/tmp/a",…}      one for each file of it
 //! {"event":"done","time":…,"sweep":…,"batch":3,"removed":1,"truncated":0,"others":[{"index":1,"result":"Gone"}]}
-//! {"event":"interrupted","time":…,"sweep":…,"batch":3}                  in place of "done", by the next agent
+//! {"event":"interrupted","time":…,"sweep":…,"batch":3}                  in place of "done", where that could not be
+//!                                                                       written: by the next batch, or agent
 //! ```
 //!
-//! A file's line takes some 200 bytes, so 64 MiB hold about 300,000 files.
+//! A file's line has the whole identity that was compared before the removal: device, inode, mode, uid, gid, links,
+//! size, mtime and ctime. It takes some 300 bytes, so 64 MiB hold about 200,000 files.
 //!
 //! **Flushing.** `fdatasync` once a batch, before its first removal: after a power cut nothing is gone that is not on
 //! record. Measured on ext4 with eight builds beside it, 200 files a batch: 4 ms in the median, 17 ms at p99, against a
@@ -22,6 +24,7 @@
 
 mod files;
 mod line;
+mod reader;
 mod recover;
 
 use std::collections::BTreeMap;
@@ -31,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::files::Files;
 use self::line::Line;
+pub use self::reader::{Audited, Ending, files_of};
 pub use self::recover::OpenBatch;
 use super::StateDirError;
 use super::state_dir::make_folder;
@@ -69,6 +73,9 @@ pub struct Journal {
 struct Inner {
     files: Files,
     open: BTreeMap<String, u64>,
+    /// Batches whose end could not be written; marked with the next one that can be. At most one for each sweep that
+    /// ran since the journal last took a line, and no more than [`MAX_OPEN_BATCHES`]: beyond it, none begins.
+    unended: Vec<OpenBatch>,
     last_batch: u64,
 }
 
@@ -87,7 +94,7 @@ impl Journal {
             let line = Line::Interrupted { time: now(), sweep, batch: *batch };
             files.append(&line::render([line]).map_err(failed)?).map_err(failed)?;
         }
-        let inner = Inner { files, open: BTreeMap::new(), last_batch: found.last_batch };
+        let inner = Inner { files, open: BTreeMap::new(), unended: Vec::new(), last_batch: found.last_batch };
         Ok(Self { inner: Mutex::new(inner), interrupted: found.open })
     }
 
@@ -114,22 +121,27 @@ impl Audit for Journal {
 
 impl Inner {
     fn begin(&mut self, sweep: &str, entries: &[AuditEntry]) -> io::Result<()> {
-        if self.open.len() >= MAX_OPEN_BATCHES && !self.open.contains_key(sweep) {
+        if self.open.len() + self.unended.len() >= MAX_OPEN_BATCHES && !self.open.contains_key(sweep) {
             return Err(io::Error::other(format!(
                 "{MAX_OPEN_BATCHES} batches are open in the audit journal"
             )));
         }
-        let batch = self.last_batch + 1;
-        let before =
-            self.open.get(sweep).map(|batch| Line::Interrupted { time: now(), sweep, batch: *batch });
+        self.give_up(sweep);
+        // Whatever comes of it, the number is used up: parts of it may be in the file.
+        self.last_batch += 1;
+        let batch = self.last_batch;
+        let before = self.unended.iter().map(|unended| Line::Interrupted {
+            time: now(),
+            sweep: &unended.sweep,
+            batch: unended.batch,
+        });
         let head = Line::Batch { time: now(), sweep, batch, files: entries.len() };
         let files = entries.iter().enumerate().map(|(index, entry)| Line::file(sweep, batch, index, entry));
-        let text = line::render(before.into_iter().chain([head]).chain(files))?;
+        let text = line::render(before.chain([head]).chain(files))?;
         self.files.append(&text)?;
-        self.files.flush()?;
-        self.last_batch = batch;
+        self.unended.clear();
         self.open.insert(sweep.to_owned(), batch);
-        Ok(())
+        self.files.flush().inspect_err(|_| self.give_up(sweep))
     }
 
     fn end(&mut self, sweep: &str, results: &[AuditResult]) -> io::Result<()> {
@@ -138,9 +150,17 @@ impl Inner {
                 "sweep {sweep} has announced no batch to the audit journal"
             )));
         };
-        self.files.append(&line::render([Line::done(now(), sweep, batch, results)])?)?;
+        let written = line::render([Line::done(now(), sweep, batch, results)])
+            .and_then(|line| self.files.append(&line))
+            .inspect_err(|_| self.give_up(sweep));
         self.open.remove(sweep);
-        Ok(())
+        written
+    }
+
+    /// The open batch of this sweep, if it has one, will have no end of its own.
+    fn give_up(&mut self, sweep: &str) {
+        let batch = self.open.remove(sweep);
+        self.unended.extend(batch.map(|batch| OpenBatch { sweep: sweep.to_owned(), batch }));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Finds batches without an end at the end of the journal.
+//! Finds batches without an end in the journal. All of it is read: while one sweep works at a slow batch, others may
+//! have filled files.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader};
@@ -32,7 +33,7 @@ struct Mark {
 pub(super) fn open_batches(files: &Files) -> io::Result<Found> {
     let mut open = BTreeSet::new();
     let mut last_batch = 0;
-    for path in files.newest() {
+    for path in files.oldest_first() {
         match open_to_read(&path) {
             Ok(file) => read(BufReader::new(file), &mut open, &mut last_batch)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

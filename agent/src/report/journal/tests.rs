@@ -55,6 +55,14 @@ fn a_batch_reads_back_with_its_results() {
     assert_eq!(lines.len(), 5);
     assert_eq!((&lines[0]["event"], &lines[0]["files"]), (&"batch".into(), &3.into()));
     assert_eq!((&lines[2]["path"], &lines[2]["index"]), (&"/tmp/b".into(), &1.into()));
+    let numbers =
+        ["device", "inode", "mode", "uid", "gid", "links", "size"].map(|name| lines[2][name].as_u64());
+    assert_eq!(numbers, [1, 2, 0o100_644, 0, 0, 1, 3].map(Some), "{}", lines[2]);
+    assert_eq!(
+        (&lines[2]["mtime"], &lines[2]["ctime"]),
+        (&serde_json::json!([4, 5]), &serde_json::json!([6, 7]))
+    );
+    assert_eq!((&lines[2]["rule"], &lines[2]["action"]), (&"scratch".into(), &"Delete".into()));
     assert_eq!(lines[4]["removed"], 2);
     assert_eq!(lines[4]["others"], serde_json::json!([{"index": 1, "result": {"Kept": "Open"}}]));
 }
@@ -130,6 +138,21 @@ fn a_batch_that_begins_in_one_file_and_ends_in_the_next_is_whole() {
 }
 
 #[test]
+fn a_slow_batch_is_found_behind_those_that_others_wrote_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = JournalLimits { max_bytes: 0, files: 5 };
+    let journal = Journal::open(folder.path(), limits).unwrap();
+    journal.will_remove("01A", &batch(1)).unwrap();
+    for _ in 0..3 {
+        remove_all(&journal, "01B", 200).unwrap();
+    }
+    drop(journal);
+    assert!(folder.path().join("audit.2.jsonl").exists(), "all is in the newest two: this shows nothing");
+    let journal = Journal::open(folder.path(), limits).unwrap();
+    assert_eq!(journal.interrupted(), [OpenBatch { sweep: "01A".into(), batch: 1 }]);
+}
+
+#[test]
 fn results_without_a_batch_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path(), LIMITS).unwrap();
@@ -163,4 +186,57 @@ fn where_nothing_is_left_the_batch_is_refused_and_the_journal_goes_on_later() {
         remove_all(&journal, "01A", 200).unwrap();
         assert_eq!(lines(&folder, "audit.jsonl").len(), 202);
     });
+}
+
+#[test]
+fn a_batch_that_got_no_end_is_marked_before_the_next_one_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), LIMITS).unwrap();
+    journal.will_remove("01A", &batch(1)).unwrap();
+    journal.lock().give_up("01A");
+    assert!(journal.done("01A", &[]).is_err());
+    remove_all(&journal, "01B", 1).unwrap();
+    let lines = lines(folder.path(), "audit.jsonl");
+    let events: Vec<_> = lines.iter().map(|line| (line["event"].as_str().unwrap(), &line["batch"])).collect();
+    let [one, two] = [Value::from(1), Value::from(2)];
+    assert_eq!(
+        events,
+        [
+            ("batch", &one),
+            ("file", &one),
+            ("interrupted", &one),
+            ("batch", &two),
+            ("file", &two),
+            ("done", &two)
+        ]
+    );
+}
+
+#[test]
+fn a_sweeps_files_are_read_back_with_what_became_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), LIMITS).unwrap();
+    journal.will_remove("01A", &[entry(b"/tmp/a"), entry(b"/tmp/\xff")]).unwrap();
+    remove_all(&journal, "01B", 3).unwrap();
+    let fates = [Fate::Removed, Fate::Kept(Kept::Open)].into_iter().enumerate();
+    journal
+        .done("01A", &fates.map(|(index, result)| AuditResult { index, result }).collect::<Vec<_>>())
+        .unwrap();
+    journal.will_remove("01A", &[entry(b"/tmp/c")]).unwrap();
+    let read = || {
+        let mut files = Vec::new();
+        files_of(folder.path(), "01A", |file| {
+            files.push(serde_json::to_value(file)?);
+            Ok(())
+        })
+        .unwrap();
+        files
+    };
+    let seen: Vec<_> = read().into_iter().map(|file| file["result"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(seen, ["Removed", "Kept(Open)", "InFlight"]);
+    drop(journal);
+    drop(Journal::open(folder.path(), LIMITS).unwrap());
+    let files = read();
+    assert_eq!((&files[2]["result"], &files[2]["path"]), (&"Interrupted".into(), &"/tmp/c".into()));
+    assert_eq!((&files[1]["pathHex"], &files[1]["inode"]), (&"2f746d702fff".into(), &2.into()));
 }

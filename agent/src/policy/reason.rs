@@ -1,0 +1,159 @@
+//! Every word with which somebody refuses a sweep, with its level, what it means and what changes its mind. Pure.
+//!
+//! One list, so that a word cannot be counted, shown and documented at different levels. docs/refusals.md is made of
+//! it.
+
+/// Why a sweep does not begin. A label of metrics, a word in history: keep the set small and stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "`means` says what each is")]
+pub enum Reason {
+    NothingToSweep,
+    HistoryUnavailable,
+    Paused,
+    NodeDisabled,
+    Denied,
+    NotAllowed,
+    NoPolicy,
+    Conflict,
+    NotSelected,
+    ObserveOnly,
+    PolicyInvalid,
+    ExecutorUnavailable,
+    AlreadyRunning,
+    CoolDown,
+    RateLimit,
+    BreakerOpen,
+    BreakerHalfOpen,
+    GlobalBreakerOpen,
+    OutsideHours,
+    NoSlot,
+    MaxParallel,
+    SerialWorkload,
+    SerialNode,
+    SerialNamespace,
+    SerialZone,
+}
+
+impl Reason {
+    /// All, in the order in which they are asked.
+    pub const ALL: [Self; 25] = [
+        Self::NothingToSweep,
+        Self::HistoryUnavailable,
+        Self::Paused,
+        Self::NodeDisabled,
+        Self::Denied,
+        Self::NotAllowed,
+        Self::NoPolicy,
+        Self::Conflict,
+        Self::NotSelected,
+        Self::ObserveOnly,
+        Self::PolicyInvalid,
+        Self::ExecutorUnavailable,
+        Self::AlreadyRunning,
+        Self::CoolDown,
+        Self::RateLimit,
+        Self::BreakerOpen,
+        Self::BreakerHalfOpen,
+        Self::GlobalBreakerOpen,
+        Self::OutsideHours,
+        Self::NoSlot,
+        Self::MaxParallel,
+        Self::SerialWorkload,
+        Self::SerialNode,
+        Self::SerialNamespace,
+        Self::SerialZone,
+    ];
+
+    /// 0 built in, 1 node config, 2 namespace, 3 pod, 4 policy, 5 entry limits, 6 breakers, 7 admission.
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::NothingToSweep | Self::HistoryUnavailable => 0,
+            Self::Paused | Self::NodeDisabled | Self::Denied | Self::NotAllowed => 1,
+            Self::NoPolicy
+            | Self::Conflict
+            | Self::NotSelected
+            | Self::ObserveOnly
+            | Self::PolicyInvalid
+            | Self::ExecutorUnavailable => 4,
+            Self::AlreadyRunning | Self::CoolDown | Self::RateLimit => 5,
+            Self::BreakerOpen | Self::BreakerHalfOpen | Self::GlobalBreakerOpen => 6,
+            Self::OutsideHours
+            | Self::NoSlot
+            | Self::MaxParallel
+            | Self::SerialWorkload
+            | Self::SerialNode
+            | Self::SerialNamespace
+            | Self::SerialZone => 7,
+        }
+    }
+
+    /// The word itself.
+    pub fn as_str(self) -> String {
+        // The variant's name, as everywhere in podsweep's JSON.
+        format!("{self:?}")
+    }
+
+    /// The reason with this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// What it means.
+    pub(super) const fn means(self) -> &'static str {
+        match self {
+            Self::NothingToSweep => "the container has no storage in which the policy may look",
+            Self::HistoryUnavailable => "the sweep cannot be put on record",
+            Self::Paused => "a person paused the agent",
+            Self::NodeDisabled => "the node's config says `sweeps: Disabled`",
+            Self::Denied => "a list of the node's `deny` names the container",
+            Self::NotAllowed => "a list of the node's `allow` does not name it",
+            Self::NoPolicy => "no policy selects it",
+            Self::Conflict => "several policies select it with the same, highest priority",
+            Self::NotSelected => "the policy asked for does not select it",
+            Self::ObserveOnly => "the policy's mode is `Observe`",
+            Self::PolicyInvalid => "a glob of the policy cannot be compiled",
+            Self::ExecutorUnavailable => "`sweep.executor: Exec` needs Kubernetes",
+            Self::AlreadyRunning => "a sweep of the container has not ended",
+            Self::CoolDown => "its last sweep ended less than `coolDown` ago",
+            Self::RateLimit => "`sweepsPerMinute` sweeps began on this node within a minute",
+            Self::BreakerOpen => "a container of its workload was harmed after a sweep",
+            Self::BreakerHalfOpen => "its workload's breaker has its one probe out",
+            Self::GlobalBreakerOpen => "several workloads were harmed",
+            Self::OutsideHours => "it is outside `allowedHours`",
+            Self::NoSlot => "all `slots` of the node are taken",
+            Self::MaxParallel => "`rollout.maxParallel` sweeps of this policy run",
+            Self::SerialWorkload => "a sweep of the same workload runs",
+            Self::SerialNode => "a sweep of the same node runs",
+            Self::SerialNamespace => "a sweep of the same namespace runs",
+            Self::SerialZone => "a sweep of the same zone runs",
+        }
+    }
+
+    /// What changes its mind.
+    pub(super) const fn remedy(self) -> &'static str {
+        match self {
+            Self::NothingToSweep => "rules whose `volumes` name storage that it has",
+            Self::HistoryUnavailable => "room on the disk of the state folder; the message has the cause",
+            Self::Paused => "`podsweep resume`",
+            Self::NodeDisabled | Self::Denied | Self::NotAllowed => {
+                "the node's config, and a restart of the agent"
+            }
+            Self::NoPolicy | Self::NotSelected => "a policy whose `select` matches it",
+            Self::Conflict => "another `priority` for one of them",
+            Self::ObserveOnly => "`mode: DryRun` or `Enforce`",
+            Self::PolicyInvalid => "`podsweep check` on the policy",
+            Self::ExecutorUnavailable => "`executor: Host`",
+            Self::AlreadyRunning => "its end, or `DELETE /v1/sweeps/ID`",
+            Self::CoolDown | Self::RateLimit | Self::OutsideHours => "time; the message says when",
+            Self::BreakerOpen => "time, and then a healthy probe; or `podsweep breakers reset NAME`",
+            Self::BreakerHalfOpen => "the end of the probe's observation",
+            Self::GlobalBreakerOpen => "a person: `podsweep breakers reset global`",
+            Self::NoSlot
+            | Self::MaxParallel
+            | Self::SerialWorkload
+            | Self::SerialNode
+            | Self::SerialNamespace
+            | Self::SerialZone => "the end of a sweep that runs",
+        }
+    }
+}
