@@ -50,3 +50,6 @@ pub mod explain;
 pub mod one_shot;
 
 pub mod agent;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

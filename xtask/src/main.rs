@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod command;
 mod ebpf_toolchain;
+mod fuzz;
 mod levels;
 mod lint;
 mod record_btf;
@@ -34,14 +35,15 @@ Examples:
   cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
   cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask fuzz glob --seconds 600           fuzz one target for ten minutes
   cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs, xfsprogs; for lint Debian's clippy and its standard library of aarch64 as
-well; for guests QEMU and kernels.
+busybox-static, e2fsprogs, xfsprogs; for fuzzing a C++ compiler and cargo-fuzz; for lint Debian's
+clippy and its standard library of aarch64 as well; for guests QEMU and kernels.
 
 Environment:
   PODSWEEP_CACHE        where bpf-linker, kernels, root images and aarch64's standard library are kept
@@ -109,6 +111,8 @@ enum Task {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Fuzz what reads a stranger's words: each target for some seconds, one line each.
+    Fuzz(fuzz::Arguments),
     /// Check formatting, clippy, aarch64, dependencies and generated references.
     Lint,
     /// Format every crate.
@@ -157,6 +161,7 @@ fn dispatch(task: Task) -> Result<ExitCode> {
         Task::Demo { output } => demo(output),
         Task::Test { level, kernel, all, nextest } => test(&level, &Kernels { named: kernel, all }, &nextest),
         Task::Vm { kernel, minutes, update, command } => return guest(&kernel, minutes, update, &command),
+        Task::Fuzz(arguments) => setup::run(&[Need::Fuzzing]).and_then(|()| fuzz::run(&arguments)),
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
@@ -213,6 +218,8 @@ fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
     for level in &can {
         step(&format!("{level}: {}", level.about()));
     }
+    // Asked for by name, a test is wanted, and no minutes of fuzzing.
+    let fuzzed = can.contains(&Level::Adversary) && nextest.is_empty();
     let (in_guests, here): (Vec<_>, Vec<_>) = can.into_iter().partition(|level| *level == Level::Vm);
     let tests = |levels: &[Level]| {
         run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]).args(nextest))
@@ -221,6 +228,9 @@ fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
     let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };
     if !in_guests.is_empty() {
         vm::test(&kernels.named, kernels.all, nextest)?;
+    }
+    if fuzzed {
+        fuzz::run_all()?;
     }
     on_this_kernel
 }
