@@ -27,7 +27,9 @@ pub fn translate(pattern: &str) -> Option<Vec<String>> {
         let parts: Vec<String> = if component == "**" {
             vec![component.to_owned()]
         } else {
-            alternatives(&mut component.chars().peekable(), false)?.iter().map(|one| render(one)).collect()
+            let names = alternatives(&mut component.chars().peekable(), false)?;
+            // An empty name is no file's; at the end the other language would take it for a directory.
+            names.iter().map(|name| render(name)).filter(|name| !name.is_empty()).collect()
         };
         let slash = if index == 0 { "" } else { "/" };
         whole = product(&whole, &parts, |start, part| format!("{start}{slash}{part}"))?;

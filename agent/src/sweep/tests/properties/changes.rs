@@ -119,9 +119,9 @@ impl Watch {
         lost.filter_map(|(number, file)| Some((number, file.gone()?)))
     }
 
-    /// Whether all that came after the scan is still there.
-    pub(super) fn newcomers_live(&self) -> bool {
-        self.newcomers.iter().all(|newcomer| fstat(newcomer).unwrap().st_nlink > 0)
+    /// How many of the files that came after the scan are gone.
+    pub(super) fn newcomers_gone(&self) -> usize {
+        self.newcomers.iter().filter(|newcomer| fstat(newcomer).unwrap().st_nlink == 0).count()
     }
 
     /// Changes a file, if it is still where it was scanned. What the filesystem refuses (a directory of the image cannot

@@ -104,9 +104,11 @@ proptest! {
             .map(|(path, (_, gone))| (path.clone(), *gone))
             .collect();
         prop_assert_eq!(readable(&gone), readable(&expected));
-        prop_assert!(watch.newcomers_live(), "what came after the scan went");
+        prop_assert_eq!(watch.newcomers_gone(), 0, "what came after the scan went");
     }
 
+    // One file is allowed: that which is renamed over a scanned one between the last look at the name and the unlink.
+    // The door sees it, and the sweep ends at once (`sweep::door`). It was met once in some 2,000 cases.
     #[test]
     fn no_change_at_the_same_time_makes_more_go(
         tree in tree(),
@@ -132,11 +134,16 @@ proptest! {
             done
         });
         let watch = watch.into_inner().unwrap();
-        for (number, gone) in watch.gone() {
-            let path = &watch.files[number].path;
-            let right = condemned.get(path).is_some_and(|(_, condemned)| *condemned == gone);
-            prop_assert!(right, "{}: {gone:?}, and the sweep ended {}", path.escape_ascii(), done.reason);
-        }
+        let wrongly: BTreeMap<Vec<u8>, Gone> = watch
+            .gone()
+            .map(|(number, gone)| (watch.files[number].path.clone(), gone))
+            .filter(|(path, gone)| condemned.get(path).is_none_or(|(_, condemned)| condemned != gone))
+            .collect();
+        let allowed = usize::from(done.reason == "Replaced");
+        prop_assert!(
+            wrongly.len() + watch.newcomers_gone() <= allowed,
+            "{:?} and {} newer, and the sweep ended {}", readable(&wrongly), watch.newcomers_gone(), done.reason
+        );
     }
 }
 

@@ -84,7 +84,10 @@ impl Policy {
                 let newer = named.iter().take_while(|(other, _)| other != path);
                 let newer_beside = newer.filter(|(other, _)| directory(other) == directory(path)).count();
                 let gone = if rule.truncate { Gone::Truncated } else { Gone::Removed };
-                if newer_beside >= rule.keep_newest && !(rule.truncate && file.size == 0) {
+                // Open files are known when their turn comes; nothing shows whether such a socket is bound.
+                let in_doubt = file.kind == Kind::Socket && path.contains(&b'\n');
+                let nothing_to_cut = rule.truncate && file.size == 0;
+                if newer_beside >= rule.keep_newest && !in_doubt && !nothing_to_cut {
                     condemned.insert((*path).clone(), (number, gone));
                 }
             }
@@ -127,8 +130,6 @@ impl Rule {
             && file.links == 1
             && file.size >= self.min_size
             && age >= self.older_than.max(MINIMUM_AGE)
-            // Nothing that the kernel shows tells whether such a socket is bound.
-            && !(file.kind == Kind::Socket && path.contains(&b'\n'))
     }
 
     fn value(&self, number: usize) -> Value {
