@@ -124,6 +124,7 @@ fn crash(target: &str, log: &str, file: &Log) -> String {
     let what: Vec<&str> = log
         .lines()
         .skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR: libFuzzer"))
+        .take_while(|line| !line.starts_with("stack backtrace"))
         .take(MAX_SHOWN)
         .collect();
     let input = word_after(log, "Test unit written to").map_or("INPUT", |input| {

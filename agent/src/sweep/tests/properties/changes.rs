@@ -124,10 +124,10 @@ impl Watch {
         self.newcomers.iter().filter(|newcomer| fstat(newcomer).unwrap().st_nlink == 0).count()
     }
 
-    /// Changes a file, if it is still where it was scanned. What the filesystem refuses (a directory of the image cannot
+    /// Changes one of the files `among`, if it is still where it was scanned. What the filesystem refuses (a directory of the image cannot
     /// be renamed) changes nothing.
-    pub(super) fn change(&mut self, number: usize, change: Change) {
-        let Some(number) = number.checked_rem(self.files.len()) else { return };
+    pub(super) fn change(&mut self, among: &[usize], choice: usize, change: Change) {
+        let Some(number) = choice.checked_rem(among.len()).map(|index| among[index]) else { return };
         let path = self.inside(number);
         if !self.is_in_place(number) {
             return;
