@@ -54,3 +54,6 @@ pub mod explain;
 pub mod one_shot;
 
 pub mod agent;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

@@ -127,7 +127,8 @@ pub(crate) fn sort(only: &[Level]) -> (Vec<Level>, Vec<Obstacle>) {
 pub(crate) fn needs(levels: &[Level]) -> Vec<Need> {
     let containers = levels.iter().any(|level| level.needs_containers()).then_some(Need::Containers);
     let guests = levels.contains(&Level::Vm).then_some(Need::Guests);
-    [Need::TestRunner].into_iter().chain(containers).chain(guests).collect()
+    let fuzzing = levels.contains(&Level::Adversary).then_some(Need::Fuzzing);
+    [Need::TestRunner].into_iter().chain(containers).chain(guests).chain(fuzzing).collect()
 }
 
 /// One line for each level that cannot run.

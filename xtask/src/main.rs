@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod command;
 mod ebpf_toolchain;
+mod fuzz;
 mod levels;
 mod lint;
 mod record_btf;
@@ -35,14 +36,15 @@ Examples:
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
   cargo xtask test --level adversary --long     a hostile container, until 1,000,000 swaps were made
   cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask fuzz glob --seconds 600           fuzz one target for ten minutes
   cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs, xfsprogs; for lint Debian's clippy and its standard library of aarch64 as
-well; for guests QEMU and kernels.
+busybox-static, e2fsprogs, xfsprogs; for fuzzing a C++ compiler and cargo-fuzz; for lint Debian's
+clippy and its standard library of aarch64 as well; for guests QEMU and kernels.
 
 Environment:
   PODSWEEP_CACHE        where bpf-linker, kernels, root images and aarch64's standard library are kept
@@ -113,6 +115,8 @@ enum Task {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Fuzz what reads a stranger's words: each target for some seconds, one line each.
+    Fuzz(fuzz::Arguments),
     /// Check formatting, clippy, aarch64, dependencies and generated references.
     Lint,
     /// Format every crate.
@@ -163,6 +167,7 @@ fn dispatch(task: Task) -> Result<ExitCode> {
             test(&level, &Kernels { named: kernel, all }, long, &nextest)
         }
         Task::Vm { kernel, minutes, update, command } => return guest(&kernel, minutes, update, &command),
+        Task::Fuzz(arguments) => setup::run(&[Need::Fuzzing]).and_then(|()| fuzz::run(&arguments)),
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
@@ -222,6 +227,8 @@ fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Re
     for level in &can {
         step(&format!("{level}: {}", level.about()));
     }
+    // Asked for by name, a test is wanted, and no minutes of fuzzing.
+    let fuzzed = can.contains(&Level::Adversary) && nextest.is_empty();
     let (in_guests, here): (Vec<_>, Vec<_>) = can.into_iter().partition(|level| *level == Level::Vm);
     let tests = |levels: &[Level]| {
         let mut nextest_run = cargo();
@@ -235,6 +242,9 @@ fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Re
     let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };
     if !in_guests.is_empty() {
         vm::test(&kernels.named, kernels.all, nextest)?;
+    }
+    if fuzzed {
+        fuzz::run_all()?;
     }
     on_this_kernel
 }

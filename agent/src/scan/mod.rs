@@ -14,6 +14,8 @@ mod cgroup;
 mod confine;
 mod device;
 mod findings;
+#[cfg(test)]
+pub(crate) mod in_process;
 mod ioprio;
 mod judge;
 mod leftovers;
@@ -23,7 +25,7 @@ mod message;
 mod newest;
 mod owner;
 mod priority;
-mod protocol;
+pub(crate) mod protocol;
 mod running;
 mod seccomp;
 mod start;
@@ -34,7 +36,7 @@ mod test_clock;
 mod tree;
 mod usage;
 mod walk;
-mod wire;
+pub(crate) mod wire;
 pub mod worker;
 
 pub use cgroup::{CgroupError, ScanCgroup};

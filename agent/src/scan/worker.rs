@@ -77,7 +77,7 @@ fn scan(request: &ScanRequest, input: &Stdin, output: Stdout) -> Result<(), Work
     Ok(())
 }
 
-fn open(root: &ScanRoot) -> Result<OpenRoot, WorkerError> {
+pub(super) fn open(root: &ScanRoot) -> Result<OpenRoot, WorkerError> {
     let opened = |path: &Path, handle: Result<OwnedFd, Errno>| {
         handle.map_err(|errno| WorkerError::Open { path: path.to_path_buf(), errno })
     };

@@ -3,6 +3,7 @@
 mod container;
 mod course;
 mod overlay;
+mod properties;
 mod sources;
 
 use std::path::Path;
