@@ -22,7 +22,7 @@ use podsweep_tests::workspace::Workspace;
 use serde_json::json;
 
 const PREFIX: &str = "podsweep-test";
-const FILES: u32 = 2000;
+const FILES: u32 = 1200;
 const SWEPT_WITHIN: Duration = Duration::from_mins(1);
 /// Some batches of [`Pace::SLOW`]: what would go on would show.
 const WOULD_GO_ON: Duration = Duration::from_secs(2);

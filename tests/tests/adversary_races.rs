@@ -193,13 +193,15 @@ fn take_over(by: By) -> TakenOver {
 #[test]
 fn a_file_exchanged_in_its_last_microseconds_ends_the_sweep() {
     let taken = take_over(By::Exchange);
-    assert_eq!(taken.lost, taken.replaced, "{taken:?}");
+    assert!(taken.lost == taken.replaced && taken.lost < taken.swaps, "{taken:?}");
 }
 
+/// What SECURITY.md says is left to chance. A file that is renamed over has no link left, be it by that rename or by
+/// the removal: no sweep can tell the two apart. Only the aim is the attacker's, so most swaps come too early.
 #[test]
-fn a_file_renamed_over_in_its_last_microseconds_ends_the_sweep() {
+fn a_file_renamed_over_in_its_last_microseconds_is_all_that_can_be_lost() {
     let taken = take_over(By::RenameOver);
-    assert_eq!(taken.lost, taken.replaced, "{taken:?}");
+    assert!(taken.lost * 2 < taken.swaps, "{taken:?}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn work_off(errand: &Errand, watch: &mut Watch<'_>) {
         Errand::Aim { doomed, precious, by } => aim(doomed, precious, *by, watch),
         Errand::MoveAway { from, to } => move_away(from, to, watch),
         Errand::Cover { target, source } => cover(target, source.as_deref(), watch),
-        Errand::Storm { below, directories } => storm(below, *directories, watch),
+        Errand::Storm { below, directories, per_second } => storm(below, *directories, *per_second, watch),
         Errand::Idle => {}
     }
 }
