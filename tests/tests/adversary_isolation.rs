@@ -95,7 +95,7 @@ fn during_a_storm<T>(container: &Container, meanwhile: impl FnOnce() -> T) -> T 
         result
     });
     let tallies = storms.map(|storm| storm.end().unwrap());
-    println!("{} nested cgroups; {tallies:?}", nested.load(Ordering::Relaxed));
+    eprintln!("{} nested cgroups; {tallies:?}", nested.load(Ordering::Relaxed));
     for tally in tallies {
         assert!(tally.swaps >= CREATES && tally.failed.is_empty(), "no storm: {tally:?}");
     }
@@ -132,8 +132,8 @@ fn a_storm_delays_nobody_elses_detection_and_fills_no_map() {
         let newcomer = Container::start(PREFIX).unwrap();
         (stormy, agent.knows(newcomer.cgroup_id().unwrap(), KNOWN_WITHIN).is_ok())
     });
-    println!("a burst was seen {quiet} ms after it held, at worst, and {stormy} ms during the storm");
-    println!("losses {before} -> {}", losses(&agent));
+    eprintln!("a burst was seen {quiet} ms after it held, at worst, and {stormy} ms during the storm");
+    eprintln!("losses {before} -> {}", losses(&agent));
     assert!(!decisions(&agent, &attacker).is_empty(), "the storm itself was not seen");
     assert!(
         known && stormy <= quiet.max(SEEN_WITHIN) + SEEN_WITHIN,

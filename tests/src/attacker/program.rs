@@ -59,7 +59,7 @@ pub fn run(order: &str) -> io::Result<()> {
         });
         let bystander = scope.spawn(|| {
             let told = |tally: &Tally| {
-                tally.clone_into(&mut meanwhile.lock().unwrap_or_else(PoisonError::into_inner))
+                tally.clone_into(&mut meanwhile.lock().unwrap_or_else(PoisonError::into_inner));
             };
             bystand(&held, order.supply, &over, &told);
         });
