@@ -28,10 +28,11 @@ const BUILD: [(&str, &str); 2] = [
 ];
 
 /// What [`Need::Containers`] stands for.
-const CONTAINERS: [(&str, &str); 3] = [
+const CONTAINERS: [(&str, &str); 4] = [
     ("runc", "runc"),           // starts the containers of node tests and demo
     ("mkfs.ext4", "e2fsprogs"), // loop-mounted filesystems of the kernel tests
     ("mkfs.xfs", "xfsprogs"),   // the same
+    ("strace", "strace"),       // every system call of a sweep
 ];
 
 /// What [`Need::Guests`] stands for, besides [`CONTAINERS`].

@@ -38,7 +38,6 @@ mod wire;
 pub mod worker;
 
 pub use cgroup::{CgroupError, ScanCgroup};
-pub use confine::ConfineError;
 pub use judge::facts;
 pub use leftovers::{LeftoverReport, sweep_leftovers};
 pub use limit::LimitError;
