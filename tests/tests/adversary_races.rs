@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use podsweep_tests::attacker::{
-    Attack, By, Canaries, Errand, Fought, Ground, Order, Pace, Siege, Tally, fill,
+    Attack, By, Canaries, Errand, Fought, Ground, LONG_SWAPS, Order, Pace, Siege, Tally, fill, race_is_long,
 };
 use podsweep_tests::container::Container;
 use podsweep_tests::workspace::Workspace;
@@ -26,7 +26,7 @@ const FILES: u32 = 150;
 const SWAPS: u64 = 10_000;
 const SWEEPS: u64 = 3;
 
-/// Directories `/tmp/NAME-N` with files in them and in a directory below, `sub` levels of `below` deeper.
+/// Directories `/tmp/victim-N` with junk at `below` in them, and in a directory below that.
 fn victims(container: &Container, below: &str) -> Vec<PathBuf> {
     let victims: Vec<_> = (0..VICTIMS).map(|number| PathBuf::from(format!("/tmp/victim-{number}"))).collect();
     for victim in &victims {
@@ -56,12 +56,12 @@ fn race(
     let places = pairs.iter().map(|(victim, _)| victim).filter(is_directory).cloned().collect();
     let order = Order { errand: Errand::Flip { pairs }, bystand: places, supply: true };
     let attack = Attack::start(container, &order, &[]).unwrap();
-    let fought = siege.hold(&attack);
+    let fought = siege.hold(&attack, LONG_SWAPS);
     let tally = attack.end().unwrap();
     let fought = fought.unwrap();
-    println!("{fought}; {tally:?}");
+    eprintln!("{fought}; {tally:?}");
     untouched.must_be_untouched().unwrap();
-    println!("{} canaries untouched", untouched.count());
+    eprintln!("{} canaries untouched", untouched.count());
     assert!(fought.swaps >= SWAPS && fought.scanned() >= SWEEPS, "no race: {fought}");
     assert!(fought.removed() > 0, "nothing was removed: {fought}");
     must_have_worked(&tally);
@@ -149,6 +149,11 @@ fn precious(directories: &[PathBuf]) -> BTreeSet<String> {
     texts.filter(|text| text.starts_with("precious")).collect()
 }
 
+/// Junk that lasts to the end: this many files in CI's time.
+fn enough(files: u32) -> u32 {
+    if race_is_long() { files * 12 } else { files }
+}
+
 /// What came of an attack on the last microseconds.
 #[derive(Debug)]
 struct TakenOver {
@@ -164,13 +169,13 @@ struct TakenOver {
 /// name that the policy covers, it is young: only what happens between the last look at a name and its removal can
 /// take it.
 fn take_over(by: By) -> TakenOver {
-    const FILES: u32 = 12_000;
+    let files = enough(12_000);
     let container = Container::start(PREFIX).unwrap();
     let agent = Siege::agent(PREFIX, &container, Pace::ONE_BATCH, &json!({})).unwrap();
     let [doomed, kept] = ["/tmp/doomed", "/srv/kept"].map(|path| container.inside(path).unwrap());
-    fill(&doomed, FILES, "").unwrap();
+    fill(&doomed, files, "").unwrap();
     fs::create_dir_all(&kept).unwrap();
-    for number in 0..FILES / 4 {
+    for number in 0..files / 4 {
         fs::write(kept.join(format!("p-{number}")), format!("precious {number}")).unwrap();
     }
     let places = bystand(&container);
@@ -179,11 +184,11 @@ fn take_over(by: By) -> TakenOver {
     let siege = Siege::lay(&agent, &container).unwrap();
     let errand = Errand::Aim { doomed: "/tmp/doomed".into(), precious: "/srv/kept".into(), by };
     let attack = Attack::start(&container, &Order { errand, bystand: places, supply: false }, &[]).unwrap();
-    let fought = siege.hold(&attack).unwrap();
+    let fought = siege.hold(&attack, 0).unwrap();
     let tally = attack.end().unwrap();
     let lost = before.difference(&precious(&[doomed, kept])).count() as u64;
     let taken = TakenOver { swaps: tally.swaps, lost, replaced: fought.ended_with("Replaced") };
-    println!("{fought}; {tally:?}; {taken:?}");
+    eprintln!("{fought}; {tally:?}; {taken:?}");
     must_have_worked(&tally);
     assert_eq!(lost, tally.lost, "lost, but not in a race");
     assert!(fought.scanned() >= SWEEPS && tally.swaps >= 10, "no race: {fought} {tally:?}");
@@ -193,13 +198,15 @@ fn take_over(by: By) -> TakenOver {
 #[test]
 fn a_file_exchanged_in_its_last_microseconds_ends_the_sweep() {
     let taken = take_over(By::Exchange);
-    assert_eq!(taken.lost, taken.replaced, "{taken:?}");
+    assert!(taken.lost == taken.replaced && taken.lost < taken.swaps, "{taken:?}");
 }
 
+/// What SECURITY.md says is left to chance. A file that is renamed over has no link left, be it by that rename or by
+/// the removal: no sweep can tell the two apart. Only the aim is the attacker's, so most swaps come too early.
 #[test]
-fn a_file_renamed_over_in_its_last_microseconds_ends_the_sweep() {
+fn a_file_renamed_over_in_its_last_microseconds_is_all_that_can_be_lost() {
     let taken = take_over(By::RenameOver);
-    assert_eq!(taken.lost, taken.replaced, "{taken:?}");
+    assert!(taken.lost * 2 < taken.swaps, "{taken:?}");
 }
 
 #[test]
@@ -208,7 +215,7 @@ fn a_directory_moved_out_of_the_tree_takes_its_files_with_it() {
     let agent = Siege::agent(PREFIX, &container, Pace::ONE_BATCH, &json!({})).unwrap();
     let ground = Ground::lay(PREFIX, &container).unwrap();
     let [from, to] = ["/tmp/build/release", "/srv/release"].map(PathBuf::from);
-    fill(&container.inside("/tmp/build/release").unwrap(), 20_000, "").unwrap();
+    fill(&container.inside("/tmp/build/release").unwrap(), enough(20_000), "").unwrap();
     container.grow_old();
     let untouched = ground.canaries().unwrap();
     let siege = Siege::lay(&agent, &container).unwrap();
@@ -216,9 +223,9 @@ fn a_directory_moved_out_of_the_tree_takes_its_files_with_it() {
     let attack =
         Attack::start(&container, &Order { errand, bystand: bystand(&container), supply: false }, &[])
             .unwrap();
-    let fought = siege.hold(&attack).unwrap();
+    let fought = siege.hold(&attack, 0).unwrap();
     let tally = attack.end().unwrap();
-    println!("{fought}; {tally:?}");
+    eprintln!("{fought}; {tally:?}");
     untouched.must_be_untouched().unwrap();
     must_have_worked(&tally);
     assert!(tally.moved.len() >= 3, "never moved while files went: {fought} {tally:?}");
@@ -227,7 +234,7 @@ fn a_directory_moved_out_of_the_tree_takes_its_files_with_it() {
     assert!(lost.is_empty(), "removed where no rule looks: {lost:?} of {:?}", tally.moved);
 }
 
-/// Each test file's own mistake, not podsweep's: canaries that are on another filesystem would prove nothing.
+/// Of the tests' own ground: canaries that are on another filesystem would prove nothing.
 #[test]
 fn canaries_are_on_the_filesystem_of_the_layers() {
     let container = Container::start(PREFIX).unwrap();

@@ -15,6 +15,8 @@ const MAX_KINDS: usize = 64;
 pub struct Tally {
     /// Swaps, moves or mounts that succeeded.
     pub swaps: u64,
+    /// When the first of a storm was about to be made; microseconds since 1970.
+    pub began: u64,
     /// Those that failed, by errno.
     pub failed: BTreeMap<String, u64>,
     /// Rounds of a service's own work that went on meanwhile.

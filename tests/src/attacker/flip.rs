@@ -13,7 +13,9 @@ use super::program::Watch;
 
 /// How long a directory stays away: some hundred removals in an unoptimised build.
 const AWAY: Duration = Duration::from_millis(300);
-/// How long nothing may go from a directory before its attacker waits no more for the next sweep.
+/// How long a directory is covered: about as long as it is bare.
+const COVERED: Duration = Duration::from_micros(100);
+/// Between two looks at what is left in a directory.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// Exchanges two names.
@@ -79,6 +81,8 @@ pub(super) fn cover(target: &Path, source: Option<&Path>, watch: &mut Watch<'_>)
         let is_there = mounted.is_ok();
         watch.tally.swap(mounted);
         if is_there {
+            // Unmounting waits for the kernel's readers; without this the directory would hardly ever be covered.
+            sleep(COVERED);
             watch.tally.swap(umount2(target, MntFlags::MNT_DETACH).map_err(errno));
         }
     }

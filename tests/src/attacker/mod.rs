@@ -30,4 +30,4 @@ pub use counts::Tally;
 pub use ground::{Ground, fill};
 pub use order::{By, Errand, Order};
 pub use program::run;
-pub use siege::{Fought, Pace, Siege, race_is_long};
+pub use siege::{Fought, LONG_SWAPS, Pace, Siege, race_is_long};

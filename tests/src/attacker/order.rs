@@ -56,12 +56,14 @@ pub enum Errand {
         /// What is bound over it; a tmpfs where there is none.
         source: Option<PathBuf>,
     },
-    /// Makes and removes files, in many directories in turn, as fast as it can.
+    /// Makes and removes files, in many directories in turn.
     Storm {
         /// Holds the directories.
         below: PathBuf,
         /// How many.
         directories: u32,
+        /// How many files; as many as it can where this is `None`.
+        per_second: Option<u32>,
     },
     /// Only what the second thread does.
     Idle,

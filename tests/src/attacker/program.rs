@@ -59,7 +59,7 @@ pub fn run(order: &str) -> io::Result<()> {
         });
         let bystander = scope.spawn(|| {
             let told = |tally: &Tally| {
-                tally.clone_into(&mut meanwhile.lock().unwrap_or_else(PoisonError::into_inner))
+                tally.clone_into(&mut meanwhile.lock().unwrap_or_else(PoisonError::into_inner));
             };
             bystand(&held, order.supply, &over, &told);
         });
@@ -84,7 +84,7 @@ fn work_off(errand: &Errand, watch: &mut Watch<'_>) {
         Errand::Aim { doomed, precious, by } => aim(doomed, precious, *by, watch),
         Errand::MoveAway { from, to } => move_away(from, to, watch),
         Errand::Cover { target, source } => cover(target, source.as_deref(), watch),
-        Errand::Storm { below, directories } => storm(below, *directories, watch),
+        Errand::Storm { below, directories, per_second } => storm(below, *directories, *per_second, watch),
         Errand::Idle => {}
     }
 }

@@ -25,9 +25,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 /// How long each race lasts in CI: five of them in a minute.
 const CI_RACE: Duration = Duration::from_secs(12);
-/// Swaps of each race in the long run, made while a sweep ran.
-const LONG_SWAPS: u64 = 1_000_000;
-/// However many swaps those were: enough sweeps to meet them.
+/// Swaps of a race in the long run, made while a sweep ran.
+pub const LONG_SWAPS: u64 = 1_000_000;
+/// However many swaps those are: enough sweeps to meet them.
 const LONG_RACE: Duration = Duration::from_mins(3);
 
 /// Whether the long run was asked for (`cargo xtask test --long`).
@@ -118,19 +118,13 @@ impl<'a> Siege<'a> {
         Ok(Self { agent, container })
     }
 
-    /// For as long as CI has time, or until a million swaps were made in the long run.
-    pub fn hold(&self, attack: &Attack) -> Result<Fought> {
+    /// Sweeps for as long as CI has time; in the long run for three minutes at least, and until `long_swaps` were made
+    /// meanwhile.
+    pub fn hold(&self, attack: &Attack, long_swaps: u64) -> Result<Fought> {
+        let (race, swaps) = if race_is_long() { (LONG_RACE, long_swaps) } else { (CI_RACE, 0) };
         let since = Instant::now();
-        self.hold_until(attack, |fought| match race_is_long() {
-            false => since.elapsed() >= CI_RACE,
-            true => fought.swaps >= LONG_SWAPS && since.elapsed() >= LONG_RACE,
-        })
-    }
-
-    /// Sweeps until `enough`.
-    pub fn hold_until(&self, attack: &Attack, enough: impl Fn(&Fought) -> bool) -> Result<Fought> {
         let mut fought = Fought::default();
-        while !enough(&fought) {
+        while since.elapsed() < race || fought.swaps < swaps {
             let before = attack.tally().swaps;
             let sweep = self.sweep(&mut fought.resets)?;
             fought.swaps += attack.tally().swaps - before;
