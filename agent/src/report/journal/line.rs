@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::policy::Action;
 use crate::sweep::{AuditEntry, AuditResult, Fate};
+use crate::text::harmless_json;
 
 /// One line. `event` comes first in the text: a reader can tell the lines apart by their beginning.
 #[derive(Debug, Serialize)]
@@ -35,7 +36,7 @@ pub(super) struct File<'a> {
     mtime: (i64, i64),
 }
 
-// A path is bytes; JSON has no bytes. Control characters in text are escaped by JSON itself.
+// A path is bytes; JSON has no bytes.
 #[derive(Debug, Serialize)]
 enum Path<'a> {
     #[serde(rename = "path")]
@@ -90,7 +91,7 @@ impl<'a> Line<'a> {
 pub(super) fn render<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for line in lines {
-        serde_json::to_writer(&mut text, &line)?;
+        text.extend_from_slice(harmless_json(&serde_json::to_string(&line)?).as_bytes());
         text.push(b'\n');
     }
     Ok(text)
