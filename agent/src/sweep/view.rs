@@ -21,6 +21,9 @@ use crate::scan::{Kept, ScanRoot};
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h. A mount id alone may have been reused.
 const OVERLAYFS: u64 = 0x794c_7630;
 
+/// Longest path of one system call, bytes, with the NUL at its end (linux/limits.h).
+const PATH_MAX: usize = 4096;
+
 /// Why the container's view cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ViewError {
@@ -211,11 +214,28 @@ fn open_volume(root: BorrowedFd<'_>, mount_point: &Path) -> Result<OwnedFd, Errn
     resolve(root, path.strip_prefix(b"/").unwrap_or(path), ResolveFlags::empty())
 }
 
+/// A tree may be deeper than one call can say: such a path is walked piece by piece. Where a directory is moved in
+/// between, what it holds is found in its new place, as with a handle held since before.
 fn resolve(root: BorrowedFd<'_>, path: &[u8], more: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS | more;
-    openat2(root, path, flags, Mode::empty(), how)
+    let (mut piece, mut rest) = next_piece(if path.is_empty() { b"." } else { path });
+    let mut here = openat2(root, piece, flags, Mode::empty(), how)?;
+    while let Some(more) = rest {
+        (piece, rest) = next_piece(more);
+        here = openat2(&here, piece, flags, Mode::empty(), how)?;
+    }
+    Ok(here)
+}
+
+/// As much of a path, up to a slash, as one call takes; and what follows. A single name that is too long is left to
+/// the kernel to refuse.
+fn next_piece(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let slash = (path.len() >= PATH_MAX).then(|| path[..PATH_MAX].iter().rposition(|&byte| byte == b'/'));
+    match slash.flatten() {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (path, None),
+    }
 }
 
 /// The host's own paths may hold symlinks (Docker's short layer names do).
@@ -262,6 +282,22 @@ mod tests {
         for path in [&b""[..], b"/etc/passwd", b"a/../b", b"..", b"a//b", b"a/", b"./a", b"a\0b"] {
             assert_eq!(split(path), None, "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_path_is_cut_at_slashes_into_pieces_that_one_call_takes() {
+        let component = [b'x'; 255];
+        let path = [component.as_slice(); 40].join(&b'/');
+        let mut pieces = Vec::new();
+        let mut rest = Some(path.as_slice());
+        while let Some(more) = rest {
+            let (piece, next) = next_piece(more);
+            pieces.push(piece);
+            rest = next;
+        }
+        assert!(pieces.len() == 3 && pieces.iter().all(|piece| piece.len() < PATH_MAX), "{}", pieces.len());
+        assert_eq!(pieces.join(&b'/'), path);
+        assert_eq!(next_piece(b"a/b"), (&b"a/b"[..], None));
     }
 
     #[test]
