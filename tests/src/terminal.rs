@@ -11,8 +11,8 @@ use crate::image;
 /// The words reach it as they are, whatever a shell would make of them.
 pub fn on_a_terminal(words: &[&OsStr], variables: &[(&str, &OsStr)]) -> Result<String> {
     let names: Vec<_> = (0..words.len()).map(|number| format!("PODSWEEP_TEST_WORD_{number}")).collect();
-    let line: String = names.iter().map(|name| format!(" \"${name}\"")).collect();
-    let line = format!("stty -onlcr; exec \"$PODSWEEP_TEST_PROGRAM\"{line} 2>/dev/null");
+    let quoted: Vec<_> = names.iter().map(|name| format!("\"${name}\"")).collect();
+    let line = format!("stty -onlcr; exec \"$PODSWEEP_TEST_PROGRAM\" {} 2>/dev/null", quoted.join(" "));
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
     script.env("TERM", "xterm").env("PODSWEEP_TEST_PROGRAM", image::program("podsweep")?);

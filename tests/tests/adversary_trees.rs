@@ -60,7 +60,7 @@ fn swept(container: &Container, agent: &Agent, target: &str, files: u64) -> Peak
     crowd(container, files);
     container.grow_old();
     let (sweep, peaks) = peaks_during(agent.pid().unwrap(), || sweep(agent, target));
-    println!(
+    eprintln!(
         "{files} entries: peaks {peaks:?} KiB, {} ms in batches, scan {:?}",
         sweep.sweep.wall_ms, sweep.scan
     );
