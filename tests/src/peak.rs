@@ -7,22 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+
 /// A process of podsweep that ends between two looks is a scan of nothing.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Peak in KiB by what the process is: `agent`, or the hidden subcommand that it runs.
 pub type Peaks = BTreeMap<String, u64>;
 
-/// Does `work`, and says what the agent of this pid and its children came to meanwhile. The agent's own peak is that
-/// of its whole life.
-pub fn peaks_during<T>(agent: i32, work: impl FnOnce() -> T) -> (T, Peaks) {
+/// What written to `/proc/PID/clear_refs` makes the kernel forget a process's peak (proc_pid_clear_refs(5)).
+const FORGET_PEAK: &str = "5";
+
+/// Does `work`, and says what the agent of this pid and its children came to meanwhile.
+pub fn peaks_during<T>(agent: i32, work: impl FnOnce() -> T) -> Result<(T, Peaks)> {
+    // Its start, which reads all types of the kernel, would hide what a sweep needs.
+    let file = format!("/proc/{agent}/clear_refs");
+    fs::write(&file, FORGET_PEAK).with_context(|| format!("cannot write {file}"))?;
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
+    Ok(thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(agent, &over));
         let done = work();
         over.store(true, Ordering::Relaxed);
         (done, watcher.join().unwrap_or_default())
-    })
+    }))
 }
 
 fn watch(agent: i32, over: &AtomicBool) -> Peaks {

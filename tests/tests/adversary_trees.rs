@@ -59,7 +59,7 @@ fn open(above: impl std::os::fd::AsFd, name: &[u8]) -> OwnedFd {
 fn swept(container: &Container, agent: &Agent, target: &str, files: u64) -> Peaks {
     crowd(container, files);
     container.grow_old();
-    let (sweep, peaks) = peaks_during(agent.pid().unwrap(), || sweep(agent, target));
+    let (sweep, peaks) = peaks_during(agent.pid().unwrap(), || sweep(agent, target)).unwrap();
     eprintln!(
         "{files} entries: peaks {peaks:?} KiB, {} ms in batches, scan {:?}",
         sweep.sweep.wall_ms, sweep.scan
