@@ -13,6 +13,8 @@
 
 pub mod units;
 
+pub mod text;
+
 pub mod document;
 
 pub mod kernel;

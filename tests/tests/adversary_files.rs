@@ -251,7 +251,7 @@ fn sparse_and_huge_files_go_and_their_blocks_are_counted() {
         let file = File::create(container.inside("/tmp/huge.tmp").unwrap()).unwrap();
         fallocate(&file, FallocateFlags::empty(), 0, HUGE).unwrap();
     } else {
-        println!("not tried: a file of 3 GiB, for want of 12 GiB free");
+        eprintln!("not tried: a file of 3 GiB, for want of 12 GiB free");
     }
     write(&container, "/tmp/small.tmp", &[b'x'; 5000]);
     drop(sparse);

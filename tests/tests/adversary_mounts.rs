@@ -157,7 +157,7 @@ fn what_is_mounted_time_and_again_during_removal_stays() {
     });
     let sweep = sweep.unwrap();
 
-    println!("{times} mounts during the sweep; kept {:?}", sweep.sweep.kept);
+    eprintln!("{times} mounts during the sweep; kept {:?}", sweep.sweep.kept);
     assert_eq!(traps.asked().unwrap(), [] as [&Path; 0], "{sweep:?}");
     assert_eq!(sweep.outcome, Some(Outcome::Complete), "{sweep:?}");
     assert!(times > 20 && kept(&sweep, Kept::MountInside) > 0, "{times} mounts: {sweep:?}");

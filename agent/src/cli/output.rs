@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 use serde::Serialize;
 
+use crate::text::{harmless_json, is_harmless};
+
 /// Columns that a table takes at most; longer cells wrap.
 const TABLE_WIDTH: u16 = 100;
 
@@ -22,9 +24,7 @@ pub(super) enum Format {
 
 /// One JSON value, indented.
 pub(super) fn json(value: &impl Serialize) -> std::io::Result<()> {
-    let mut out = stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)
+    writeln!(stdout().lock(), "{}", harmless_json(&serde_json::to_string_pretty(value)?))
 }
 
 /// One JSON value, on one line: for what may be too much for one document.
@@ -85,10 +85,7 @@ impl Table {
 /// Text that cannot move the cursor or change colours: control characters (newline, escape, bidirectional overrides)
 /// as `\u{…}`.
 pub(super) fn printable(text: &str) -> String {
-    let direction =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harmless =
-        |c: char| if c.is_control() || direction(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    let harmless = |c: char| if is_harmless(c) { c.to_string() } else { c.escape_unicode().to_string() };
     text.chars().map(harmless).collect()
 }
 

@@ -1,7 +1,7 @@
 //! `podsweep scan dir:PATH --print`: the path of every candidate, for comparing the scanner with `find`. The scan alone,
 //! in its worker and under its limits; nothing of the sweep.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Ended, Failure};
 use super::figures::count;
+use super::output::{path_text, printable};
 use crate::config::Config;
 use crate::inventory::VolumeKind;
 use crate::policy::SweepPolicy;
@@ -28,11 +29,14 @@ pub(super) async fn run(
         ScanPlace { cgroup_parent: config.scan_cgroup.clone(), ..ScanPlace::here().context("cgroups")? };
     let request = request(directory, policy, config)?;
     let mut scan = scan::start(request, &place).await.map_err(anyhow::Error::from)?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let stdout = std::io::stdout();
+    let on_a_terminal = stdout.is_terminal();
+    let mut out = BufWriter::new(stdout.lock());
     let report = loop {
         match stop.run_until_cancelled(scan.next()).await {
             Some(Some(ScanMessage::Candidate(found))) => {
-                if let Err(error) = write_path(&mut out, directory, &found.path, end) {
+                let path = path_of(directory, &found.path, on_a_terminal);
+                if let Err(error) = out.write_all(&path).and_then(|()| out.write_all(&[end])) {
                     scan.cancel().await;
                     return Err(error.into());
                 }
@@ -69,14 +73,14 @@ fn request(directory: &Path, policy: SweepPolicy, config: &Config) -> Result<Sca
     })
 }
 
-fn write_path(out: &mut impl Write, directory: &Path, below: &[u8], end: u8) -> std::io::Result<()> {
-    let directory = directory.as_os_str().as_bytes();
-    out.write_all(directory)?;
-    if !directory.ends_with(b"/") {
-        out.write_all(b"/")?;
+/// The path as the kernel has it, for programs; for a terminal, as text that cannot drive it.
+fn path_of(directory: &Path, below: &[u8], on_a_terminal: bool) -> Vec<u8> {
+    let mut path = directory.as_os_str().as_bytes().to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
     }
-    out.write_all(below)?;
-    out.write_all(&[end])
+    path.extend_from_slice(below);
+    if on_a_terminal { printable(&path_text(&path)).into_bytes() } else { path }
 }
 
 fn conclude(report: &ScanReport) -> Result<Ended, Failure> {

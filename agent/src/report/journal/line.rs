@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::policy::Action;
 use crate::scan::Identity;
 use crate::sweep::{AuditEntry, AuditResult, Fate};
+use crate::text::harmless_json;
 
 /// One line. `event` comes first in the text: a reader can tell the lines apart by their beginning.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,7 @@ pub(super) struct File<'a> {
     identity: &'a Identity,
 }
 
-// A path is bytes; JSON has no bytes. Control characters in text are escaped by JSON itself.
+// A path is bytes; JSON has no bytes.
 #[derive(Debug, Serialize)]
 enum Path<'a> {
     #[serde(rename = "path")]
@@ -84,7 +85,7 @@ impl<'a> Line<'a> {
 pub(super) fn render<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for line in lines {
-        serde_json::to_writer(&mut text, &line)?;
+        text.extend_from_slice(harmless_json(&serde_json::to_string(&line)?).as_bytes());
         text.push(b'\n');
     }
     Ok(text)
