@@ -29,7 +29,7 @@ pub(super) enum Change {
     Grow,
     /// Another file is renamed over it.
     Replace,
-    ChangeMode,
+    Chmod,
     /// With another, in one step.
     Exchange(usize),
     /// Its directory is renamed, and a symlink to the new name put in the old place.
@@ -45,7 +45,7 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
         Just(Change::Rewrite),
         Just(Change::Grow),
         Just(Change::Replace),
-        Just(Change::ChangeMode),
+        Just(Change::Chmod),
         any::<usize>().prop_map(Change::Exchange),
         Just(Change::MoveDirectory),
         Just(Change::Open),
@@ -137,7 +137,7 @@ impl Watch {
             Change::Link => fs::hard_link(&path, self.fresh(&path)).is_ok(),
             Change::Rewrite => self.is_file(number) && written(fs::File::options().write(true).open(&path)),
             Change::Grow => self.is_file(number) && written(fs::File::options().append(true).open(&path)),
-            Change::ChangeMode => {
+            Change::Chmod => {
                 self.is_file(number) && fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).is_ok()
             }
             Change::Open => return self.open(number, &path),

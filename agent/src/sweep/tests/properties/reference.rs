@@ -183,10 +183,11 @@ fn one(pattern: &[u8], name: &[u8]) -> bool {
         [] => name.is_empty(),
         [b'*', rest @ ..] => (0..=name.len()).any(|skipped| one(rest, &name[skipped..])),
         [b'?', rest @ ..] => !name.is_empty() && one(rest, &name[1..]),
-        [b'\\', literal, rest @ ..] => name.first() == Some(literal) && one(rest, &name[1..]),
         [b'[', rest @ ..] => class(rest, name),
         [b'{', rest @ ..] => braces(rest, name),
-        [literal, rest @ ..] => name.first() == Some(literal) && one(rest, &name[1..]),
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => {
+            name.first() == Some(literal) && one(rest, &name[1..])
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl Tree {
             match planted.layer {
                 Layer::Upper => planted.make(&path, before.as_deref()),
                 Layer::CopiedUp => {
-                    fs::File::options().append(true).open(&path).unwrap().write_all(b"!").unwrap()
+                    fs::File::options().append(true).open(&path).unwrap().write_all(b"!").unwrap();
                 }
                 Layer::WhitedOut => fs::remove_file(&path).unwrap(),
                 Layer::Lower => {}
