@@ -27,7 +27,7 @@ use super::super::event::Done;
 use super::super::plan::{Plan, plan_roots};
 use super::super::run::{Tools, run_by_clock};
 use super::super::source::{Candidates, ScanNotStarted, Scans};
-use super::super::test_bed::{ANY_PRESSURE, Pod, Remembers, in_an_hour};
+use super::super::test_bed::{ANY_PRESSURE, InThisProcess, Pod, Remembers, in_an_hour};
 use crate::kernel::Cgroups;
 use crate::report::Outcome;
 use crate::scan::{ScanMessage, ScanReport, ScanRequest, in_process};
@@ -200,6 +200,7 @@ fn sweep(pod: &Pod, policy: &Policy, step: impl FnMut(usize) + Send) -> Done {
         scans: InProcess(Mutex::new(Some(step))),
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()),
+        deleters: Arc::new(InThisProcess),
         node_pressure: ANY_PRESSURE,
     };
     let (events, _received) = mpsc::channel(1);
