@@ -96,7 +96,7 @@ fn what_is_said_of_them_is_text() {
         assert!(seen.contains("TooYoung") || seen.contains("Delete"), "{seen}");
     }
 
-    let mut storm = container.spawn(&["/bin/sh", "-c", STORM, "sh", STORMED]).unwrap();
+    let mut storm = container.spawn(&["/bin/sh", "-c", STORM, "sh", STORMED], &[]).unwrap();
     let asked = || Ok(agent.api().sweeps_of(id)?.into_iter().next());
     let sweep = wait::until("the burst is seen", SEEN_WITHIN, asked);
     let sweep = agent.ended(&sweep.unwrap().id, SWEPT_WITHIN).unwrap();

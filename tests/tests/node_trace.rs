@@ -108,6 +108,14 @@ fn only_the_deleter_changes_the_container_and_by_names_relative_to_handles() {
     let deleter: Vec<_> = calls.iter().filter(|call| call.pid == pid).collect();
     let confined = deleter.iter().position(|call| call.name == "seccomp").expect("no filter");
 
+    let first = |name: &str, pids: &dyn Fn(&str) -> bool| {
+        calls.iter().position(|call| call.name == name && pids(call.pid)).unwrap_or(usize::MAX)
+    };
+    let (written, gone) = (first("fdatasync", &|of| of != pid), first("unlinkat", &|of| of == pid));
+    assert!(written < gone, "on record, on the disk, before the first file goes");
+    let flushed = calls[written..].iter().filter(|call| call.name == "fdatasync" && call.pid != pid).count();
+    assert!(flushed as u64 >= record["sweep"]["batches"].as_u64().unwrap(), "{flushed} flushes");
+
     let mut changes = 0;
     for call in &deleter[confined + 1..] {
         assert!(!call.arguments.contains("AT_FDCWD"), "{call:?}");

@@ -75,6 +75,8 @@ const ENDED: [(&str, &str); 18] = [
     ("ScanFailed", "the scan worker died or broke the protocol"),
     ("ScanNotStarted", "the scan could not start"),
     ("LimitsMissing", "this host cannot give the scan a limit that the policy asks for"),
+    ("DeleterFailed", "the process that removes could not be started, died or fell silent"),
+    ("Stuck", "a batch did not come to its end: a filesystem or a process that it looks at hangs"),
     ("Internal", "a defect of podsweep: please report it"),
 ];
 

@@ -11,14 +11,14 @@
 //! Must never: enter a namespace, open `/proc/PID`, take a path from anywhere, start or map a program, look up a user,
 //! hold a handle between two batches, outlive its agent (the socket's end is its own).
 
-#[cfg(test)]
-mod attempts;
 mod confine;
 mod order;
 mod packet;
 mod seccomp;
 mod serve;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub(super) use order::{Claimed, MAX_CLAIMS, MAX_PATHS, Means, Tested};
 pub use serve::{COMMAND, DeleterError, run};

@@ -37,7 +37,7 @@ impl Stage {
 
     fn attempt(&self, means: Means, attempt: &str) -> ExitStatus {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sweep::deleter::attempts::attempt", "--ignored", "--nocapture"])
+            .args(["--exact", "sweep::deleter::tests::attempt", "--ignored", "--nocapture"])
             .env(ROOT, self.0.path().join("root"))
             .env(MEANS, format!("{means:?}"))
             .env(ATTEMPT, attempt)
