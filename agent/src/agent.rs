@@ -26,10 +26,12 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::confinement::Role;
 use crate::control::{self, Endpoints, Listeners};
 use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
 use crate::kernel::Cgroups;
 use crate::observe::{ObserveSettings, Observer};
+use crate::operation::Stores;
 
 pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
@@ -38,14 +40,31 @@ pub use shared::{scan_place, stores};
 /// period is 30 s; this leaves the rest of it to the record.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Runs the agent until `shutdown`. Errors are those of the start; once it runs, it keeps running.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// An agent that has everything that it needs privileges for, and has given these up.
+pub struct Prepared {
+    config: Config,
+    cgroups: Cgroups,
+    stores: Arc<Stores>,
+    observer: Observer,
+}
+
+/// Opens the state, clears up after an earlier agent, puts the programs into the kernel, and then gives up what was
+/// needed for that. Call it before any thread is started: capabilities are a thread's own, and a runtime's threads
+/// have what their starter has.
+pub fn prepare(config: Config) -> anyhow::Result<Prepared> {
+    Role::Start.take_on()?;
     let cgroups = Cgroups::find().context("podsweep counts by cgroup2; mount it")?;
     let stores = stores(&config, cgroups.clone())?;
     recover::leftovers(&stores)?;
     recover::abandon_unfinished(&stores)?;
+    let observer = Observer::start(&ObserveSettings::default())?;
+    Role::Agent.take_on()?;
+    Ok(Prepared { config, cgroups, stores, observer })
+}
 
-    let observer = tokio::task::spawn_blocking(|| Observer::start(&ObserveSettings::default())).await??;
+/// Runs the agent until `shutdown`. Errors are those of the start; once it runs, it keeps running.
+pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Prepared { config, cgroups, stores, observer } = prepared;
     let settings = InventorySettings {
         host_paths: config.host_paths.clone(),
         units: config.units,

@@ -9,11 +9,15 @@
 //! Data flows one way. `agent` wires the stages in this order; each stage knows the type it receives and the type
 //! it hands on, and nothing else. `policy` and `breaker` are pure: no I/O, time comes in as an argument.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests clear up after themselves"))]
+
 pub mod units;
 
 pub mod document;
 
 pub mod kernel;
+
+pub mod confinement;
 
 pub mod observe;
 
@@ -50,3 +54,6 @@ pub mod explain;
 pub mod one_shot;
 
 pub mod agent;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

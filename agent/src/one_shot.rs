@@ -85,6 +85,7 @@ pub async fn scan(
         scans: place,
         cgroups,
         audit: Arc::new(NothingToAudit),
+        deleters: Arc::new(sweep::Program::this()),
         node_pressure: config.node_pressure,
     };
     let mut never = config.never.clone();

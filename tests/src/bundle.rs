@@ -20,8 +20,8 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Makes it in the workspace. Its containers' cgroup will be `cgroup`.
-    pub fn make(workspace: &Workspace, cgroup: &str) -> Result<Self> {
+    /// Makes it in the workspace. Its containers' cgroup will be `cgroup`; a `volume` of the host is at `/vol`.
+    pub fn make(workspace: &Workspace, cgroup: &str, volume: Option<&Path>) -> Result<Self> {
         let path = workspace.path().to_owned();
         let [lower, upper, work, merged] =
             ["lower", "upper", "work", "merged"].map(|name| workspace.folder(name));
@@ -32,7 +32,7 @@ impl Bundle {
         mount(Some("overlay"), &merged?, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
             .with_context(|| format!("cannot mount an overlay ({options})"))?;
         let bundle = Self { path };
-        fs::write(bundle.path.join("config.json"), config(cgroup).to_string())?;
+        fs::write(bundle.path.join("config.json"), config(cgroup, volume).to_string())?;
         Ok(bundle)
     }
 
@@ -56,7 +56,17 @@ impl Drop for Bundle {
     }
 }
 
-fn config(cgroup: &str) -> Value {
+fn config(cgroup: &str, volume: Option<&Path>) -> Value {
+    let mut mounts = vec![
+        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+               "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
+               "options": ["nosuid", "noexec", "nodev", "ro"]}),
+    ];
+    mounts.extend(
+        volume.map(|source| json!({"destination": "/vol", "source": source, "options": ["bind", "rw"]})),
+    );
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -70,12 +80,7 @@ fn config(cgroup: &str) -> Value {
         },
         "root": {"path": "merged", "readonly": false},
         "hostname": "podsweep-test",
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-             "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
-        ],
+        "mounts": mounts,
         "linux": {
             "cgroupsPath": cgroup,
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},

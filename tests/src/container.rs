@@ -48,20 +48,30 @@ struct Running {
 impl Container {
     /// Makes it and waits until its service beats. `prefix` begins the name of its cgroup.
     pub fn start(prefix: &str) -> Result<Self> {
-        Self::start_on(prefix, None)
+        Self::start_on(prefix, None, None, "")
+    }
+
+    /// The same with its cgroup in `parent`: to podsweep, another workload than those elsewhere.
+    pub fn start_below(prefix: &str, parent: &Cgroup) -> Result<Self> {
+        Self::start_on(prefix, None, None, &format!("{}/", parent.path()))
+    }
+
+    /// The same with a folder of the host at `/vol`, as a hostPath volume.
+    pub fn start_with_volume(prefix: &str, volume: &Path) -> Result<Self> {
+        Self::start_on(prefix, None, Some(volume), "")
     }
 
     /// The same with its layers on a small disk of its own.
     pub fn start_on_small_disk(prefix: &str, size: Size) -> Result<Self> {
-        Self::start_on(prefix, Some(size))
+        Self::start_on(prefix, Some(size), None, "")
     }
 
-    fn start_on(prefix: &str, size: Option<Size>) -> Result<Self> {
+    fn start_on(prefix: &str, size: Option<Size>, volume: Option<&Path>, above: &str) -> Result<Self> {
         private_mounts()?;
         let workspace = Workspace::new(prefix)?;
         let disk = size.map(|size| Disk::mount(prefix, workspace.path(), size)).transpose()?;
-        let cgroup = Cgroup::make(workspace.name())?;
-        let bundle = Bundle::make(&workspace, &cgroup.path())?;
+        let cgroup = Cgroup::make(format!("{above}{}", workspace.name()).trim_start_matches('/'))?;
+        let bundle = Bundle::make(&workspace, &cgroup.path(), volume)?;
         let mut container = Self { running: None, bundle, cgroup, _disk: disk, workspace };
         container.run()?;
         Ok(container)
@@ -146,6 +156,18 @@ impl Container {
         let mut runc = self.runc_in_cgroup();
         runc.args(["exec", self.name()]).args(program).stdin(Stdio::null());
         runc.output().context("cannot run runc exec")
+    }
+
+    /// Starts a program in it, beside its first process, with these capabilities besides the container's own; its
+    /// standard input and output are the caller's.
+    pub fn spawn(&self, program: &[&str], capabilities: &[&str]) -> Result<Child> {
+        let mut runc = self.runc_in_cgroup();
+        runc.arg("exec");
+        for capability in capabilities {
+            runc.args(["--cap", capability]);
+        }
+        runc.arg(self.name()).args(program).stdin(Stdio::piped()).stdout(Stdio::piped());
+        runc.spawn().context("cannot run runc exec")
     }
 
     /// Kills its first process, and with it every other; runc then forgets it.

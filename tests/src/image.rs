@@ -1,4 +1,4 @@
-//! The image of the test containers: busybox, the workload, and the shared libraries that the workload asks for.
+//! The image of the test containers: busybox, the workload, the holder, and the shared libraries that they ask for.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::holding::HOLDER;
 use crate::workload::{IMAGE_FILES, image_file};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -14,6 +15,23 @@ const DIRECTORIES: [&str; 9] =
     ["bin", "proc", "sys", "dev", "etc", "tmp", "app/cache", "app/data", "srv/keep"];
 /// Where the container sees the workload.
 pub const WORKLOAD: &str = "/app/workload";
+
+/// Where the image has files and directories for a container to remove, replace and write to.
+pub const IMAGE_TREE: &str = "/opt/image";
+/// They, below [`IMAGE_TREE`].
+const TREE_FILES: [&str; 11] = [
+    "removed.tmp",
+    "appended.tmp",
+    "chmodded.tmp",
+    "renamed.tmp",
+    "linked.tmp",
+    "over.tmp",
+    "overwritten.tmp",
+    "untouched.tmp",
+    "replaced/a.tmp",
+    "hollow/a.tmp",
+    "hidden/a.tmp",
+];
 
 /// Fills `layer`, an empty folder.
 pub fn build(layer: &Path) -> Result<()> {
@@ -23,13 +41,20 @@ pub fn build(layer: &Path) -> Result<()> {
     fs::set_permissions(layer.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     copy(Path::new(BUSYBOX), &layer.join("bin/busybox")).context("apt-get install busybox-static")?;
     symlink("busybox", layer.join("bin/sh"))?;
-    let workload = program("workload")?;
-    copy(&workload, &inside(layer, WORKLOAD))?;
-    for library in libraries(&workload)? {
-        copy(&library, &inside(layer, &library.to_string_lossy()))?;
+    for (name, path) in [("workload", WORKLOAD), ("holder", HOLDER)] {
+        let program = program(name)?;
+        copy(&program, &inside(layer, path))?;
+        for library in libraries(&program)? {
+            copy(&library, &inside(layer, &library.to_string_lossy()))?;
+        }
     }
     for number in 0..IMAGE_FILES {
         fs::write(inside(layer, &image_file(number)), "from the image\n")?;
+    }
+    for name in TREE_FILES {
+        let file = inside(layer, IMAGE_TREE).join(name);
+        fs::create_dir_all(file.parent().context("a file of the image has a directory")?)?;
+        fs::write(file, "from the image\n")?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod attacker;
 pub mod bench_agent;
 pub mod bench_hooks;
 pub mod bundle;
@@ -12,8 +13,13 @@ pub mod cgroup;
 pub mod container;
 pub mod demo;
 pub mod disk;
+pub mod fingerprint;
+pub mod holding;
+mod holding_raw;
 pub mod http;
+pub mod hung_fuse;
 pub mod image;
+pub mod inside;
 pub mod isolation;
 pub mod journal;
 pub mod kernel_cgroup;
@@ -28,8 +34,10 @@ pub mod kernel_uring;
 pub mod kernel_worker;
 pub mod listing;
 pub mod policies;
+pub mod rights;
 #[cfg(test)]
 mod threat_model;
+pub mod traps;
 pub mod wait;
 pub mod workload;
 pub mod workspace;

@@ -56,6 +56,45 @@ impl<'a> Scratch<'a> {
     }
 }
 
+/// A policy that enforces rules of a test's own, by hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// YAML of `spec.junk`.
+    pub junk: &'a str,
+    /// YAML of `spec.scan`.
+    pub scan: &'a str,
+    /// YAML of `spec.sweep`.
+    pub sweep: &'a str,
+}
+
+/// What a scan may use where a test does not ask for less.
+pub const SCAN: &str = "{cpu: 90%, readBytesPerSecond: 50Mi, readIOPS: 5000}";
+
+impl Rules<'_> {
+    /// The policy for one container.
+    pub fn of(self, container: &Container) -> String {
+        self.text(&container.cgroup().path())
+    }
+
+    fn text(self, cgroup: &str) -> String {
+        let Self { name, junk, scan, sweep } = self;
+        format!(
+            "apiVersion: podsweep.io/v1alpha1\n\
+             kind: SweepPolicy\n\
+             metadata: {{name: {name}}}\n\
+             spec:\n\
+             \x20 mode: Enforce\n\
+             \x20 select: {{cgroups: [\"{cgroup}\"]}}\n\
+             \x20 junk: {junk}\n\
+             \x20 scan: {scan}\n\
+             \x20 sweep: {sweep}\n\
+             \x20 rollout: {{observe: 1s}}\n"
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +107,13 @@ mod tests {
             burst.text("/podsweep-test-1-0"),
             Scratch::by_hand("hand").text("/x"),
             crate::demo::POLICY.into(),
+            Rules {
+                name: "own",
+                junk: "[{name: a, paths: [/a/**], olderThan: 10s}]",
+                scan: SCAN,
+                sweep: FAST,
+            }
+            .text("/x"),
         ] {
             let policy = parse(&text, "policy.yaml".as_ref()).unwrap();
             assert_eq!(validate(&policy), [], "{text}");

@@ -68,23 +68,24 @@ impl Level {
             Self::Unit => format!("(not {ON_THIS_KERNEL} and not (package(podsweep-tests) and kind(test)))"),
             Self::Kernel => format!("({ON_THIS_KERNEL} or (package(podsweep-tests) and binary(/^kernel_/)))"),
             Self::Node => "(package(podsweep-tests) and binary(/^node_/))".into(),
+            Self::Adversary => "(package(podsweep-tests) and binary(/^adversary_/))".into(),
             // Not by nextest on the host: `vm::test` runs them.
-            Self::Vm | Self::Cluster | Self::Adversary | Self::Web => "none()".into(),
+            Self::Vm | Self::Cluster | Self::Web => "none()".into(),
         }
     }
 
     /// Whether it starts containers or makes filesystems.
     fn needs_containers(self) -> bool {
-        matches!(self, Self::Kernel | Self::Node | Self::Vm)
+        matches!(self, Self::Kernel | Self::Node | Self::Vm | Self::Adversary)
     }
 
     /// Why it cannot run here, if it cannot.
     fn obstacle(self) -> Option<String> {
         match self {
             Self::Unit => None,
-            Self::Kernel | Self::Node => needs_root().or_else(no_cgroup2),
+            Self::Kernel | Self::Node | Self::Adversary => needs_root().or_else(no_cgroup2),
             Self::Vm => vm::obstacle(),
-            Self::Cluster | Self::Adversary | Self::Web => Some("no such tests yet".into()),
+            Self::Cluster | Self::Web => Some("no such tests yet".into()),
         }
     }
 }
@@ -126,7 +127,8 @@ pub(crate) fn sort(only: &[Level]) -> (Vec<Level>, Vec<Obstacle>) {
 pub(crate) fn needs(levels: &[Level]) -> Vec<Need> {
     let containers = levels.iter().any(|level| level.needs_containers()).then_some(Need::Containers);
     let guests = levels.contains(&Level::Vm).then_some(Need::Guests);
-    [Need::TestRunner].into_iter().chain(containers).chain(guests).collect()
+    let fuzzing = levels.contains(&Level::Adversary).then_some(Need::Fuzzing);
+    [Need::TestRunner].into_iter().chain(containers).chain(guests).chain(fuzzing).collect()
 }
 
 /// One line for each level that cannot run.
@@ -156,6 +158,7 @@ mod tests {
     fn unit_tests_ask_for_no_container_runtime() {
         assert_eq!(needs(&[Level::Unit]), [Need::TestRunner]);
         assert_eq!(needs(&[Level::Unit, Level::Node]), [Need::TestRunner, Need::Containers]);
+        assert_eq!(needs(&[Level::Adversary]), [Need::TestRunner, Need::Containers]);
     }
 
     #[test]

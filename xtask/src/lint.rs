@@ -10,6 +10,8 @@ use crate::{aarch64, apt, ebpf_toolchain, references};
 
 /// Where the kernel side lives: a workspace of its own, for another target.
 const EBPF_CRATE: &str = "agent-ebpf";
+/// The fuzz targets: a workspace of its own, too.
+const FUZZ_CRATE: &str = "fuzz";
 /// What Debian's rustc-web has its clippy in, and the package.
 const DEBIAN_CLIPPY: (&str, &str) = ("/usr/bin/clippy-driver", "rust-web-clippy");
 
@@ -18,8 +20,11 @@ pub(crate) fn run() -> Result<()> {
     step("format");
     run_command(cargo().args(["fmt", "--all", "--check"]))?;
     run_command(ebpf(cargo()).args(["fmt", "--check"]))?;
+    run_command(fuzz(cargo()).args(["fmt", "--check"]))?;
     step("clippy");
-    run_command(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--features", "podsweep/fuzzing"]);
+    run_command(clippy.args(["--", "-D", "warnings"]))?;
     ebpf_clippy()?;
     aarch64::check()?;
     dependencies()?;
@@ -29,7 +34,13 @@ pub(crate) fn run() -> Result<()> {
 /// Formats every crate.
 pub(crate) fn format() -> Result<()> {
     run_command(cargo().args(["fmt", "--all"]))?;
-    run_command(ebpf(cargo()).arg("fmt"))
+    run_command(ebpf(cargo()).arg("fmt"))?;
+    run_command(fuzz(cargo()).arg("fmt"))
+}
+
+fn fuzz(mut command: Command) -> Command {
+    command.current_dir(root().join(FUZZ_CRATE));
+    command
 }
 
 fn ebpf(mut command: Command) -> Command {

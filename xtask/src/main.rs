@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod command;
 mod ebpf_toolchain;
+mod fuzz;
 mod levels;
 mod lint;
 mod record_btf;
@@ -33,15 +34,17 @@ Examples:
   cargo xtask test                      every test level that this machine can run
   cargo xtask test --level unit         only what needs no root
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
+  cargo xtask test --level adversary --long     a hostile container, until 1,000,000 swaps were made
   cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask fuzz glob --seconds 600           fuzz one target for ten minutes
   cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
   cargo xtask gen                       write the generated references in docs/ again
 
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
-busybox-static, e2fsprogs, xfsprogs; for lint Debian's clippy and its standard library of aarch64 as
-well; for guests QEMU and kernels.
+busybox-static, e2fsprogs, xfsprogs; for fuzzing a C++ compiler and cargo-fuzz; for lint Debian's
+clippy and its standard library of aarch64 as well; for guests QEMU and kernels.
 
 Environment:
   PODSWEEP_CACHE        where bpf-linker, kernels, root images and aarch64's standard library are kept
@@ -85,6 +88,9 @@ enum Task {
         /// The level `vm`: on every kernel that `cargo xtask vm` lists.
         #[arg(long, conflicts_with = "kernel")]
         all: bool,
+        /// The level `adversary`: as often as its aims ask for, not as long as CI can wait.
+        #[arg(long)]
+        long: bool,
         /// Passed on to `cargo nextest run`.
         #[arg(last = true)]
         nextest: Vec<String>,
@@ -109,6 +115,8 @@ enum Task {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Fuzz what reads a stranger's words: each target for some seconds, one line each.
+    Fuzz(fuzz::Arguments),
     /// Check formatting, clippy, aarch64, dependencies and generated references.
     Lint,
     /// Format every crate.
@@ -155,8 +163,11 @@ fn dispatch(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::run(&[Need::TestRunner, Need::Containers]),
         Task::Build { release } => setup::run(&[]).and_then(|()| build(release)),
         Task::Demo { output } => demo(output),
-        Task::Test { level, kernel, all, nextest } => test(&level, &Kernels { named: kernel, all }, &nextest),
+        Task::Test { level, kernel, all, long, nextest } => {
+            test(&level, &Kernels { named: kernel, all }, long, &nextest)
+        }
         Task::Vm { kernel, minutes, update, command } => return guest(&kernel, minutes, update, &command),
+        Task::Fuzz(arguments) => setup::run(&[Need::Fuzzing]).and_then(|()| fuzz::run(&arguments)),
         Task::Lint => setup::run(&[Need::TestRunner]).and_then(|()| lint::run()),
         Task::Fmt => lint::format(),
         Task::Gen { check } => setup::run(&[Need::TestRunner]).and_then(|()| references::run(check)),
@@ -202,7 +213,10 @@ struct Kernels {
     all: bool,
 }
 
-fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
+/// Read by the tests of the level `adversary`: `1` for the long run.
+const LONG: &str = "PODSWEEP_TEST_LONG";
+
+fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Result<()> {
     let (can, cannot) = levels::sort(only);
     levels::say(&cannot);
     if can.is_empty() {
@@ -213,14 +227,24 @@ fn test(only: &[Level], kernels: &Kernels, nextest: &[String]) -> Result<()> {
     for level in &can {
         step(&format!("{level}: {}", level.about()));
     }
+    // Asked for by name, a test is wanted, and no minutes of fuzzing.
+    let fuzzed = can.contains(&Level::Adversary) && nextest.is_empty();
     let (in_guests, here): (Vec<_>, Vec<_>) = can.into_iter().partition(|level| *level == Level::Vm);
     let tests = |levels: &[Level]| {
-        run(cargo().args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]).args(nextest))
+        let mut nextest_run = cargo();
+        nextest_run.args(["nextest", "run", "--workspace", "-E", &levels::filter(levels)]);
+        if long {
+            nextest_run.args(["--profile", "long"]).env(LONG, "1");
+        }
+        run(nextest_run.args(nextest))
     };
     // What fails here may well succeed on another kernel, and that is worth knowing.
     let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };
     if !in_guests.is_empty() {
         vm::test(&kernels.named, kernels.all, nextest)?;
+    }
+    if fuzzed {
+        fuzz::run_all()?;
     }
     on_this_kernel
 }

@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Containers,
     /// cargo-nextest.
     TestRunner,
+    /// cargo-fuzz, and what compiles libFuzzer.
+    Fuzzing,
     /// QEMU, and what is put into its guests. They run containers too.
     Guests,
 }
@@ -28,11 +30,15 @@ const BUILD: [(&str, &str); 2] = [
 ];
 
 /// What [`Need::Containers`] stands for.
-const CONTAINERS: [(&str, &str); 3] = [
+const CONTAINERS: [(&str, &str); 4] = [
     ("runc", "runc"),           // starts the containers of node tests and demo
     ("mkfs.ext4", "e2fsprogs"), // loop-mounted filesystems of the kernel tests
     ("mkfs.xfs", "xfsprogs"),   // the same
+    ("strace", "strace"),       // every system call of a sweep
 ];
+
+/// What [`Need::Fuzzing`] stands for, besides cargo-fuzz.
+const FUZZING: [(&str, &str); 1] = [("c++", "g++")];
 
 /// What [`Need::Guests`] stands for, besides [`CONTAINERS`].
 const GUESTS: [(&str, &str); 5] = [
@@ -47,8 +53,19 @@ const GUESTS: [(&str, &str); 5] = [
 /// not start in a container; Debian puts one in place of the other, and its initramfs takes either.
 const BUSYBOX: (&str, &str) = ("/bin/busybox", "busybox-static");
 
-/// Pinned: the newest may ask for a newer Rust than this workspace does. Any version that is there already will do.
-const NEXTEST_VERSION: &str = "0.9.151";
+/// A program that cargo installs, and calls as `cargo NAME`.
+struct Subcommand {
+    name: &'static str,
+    /// Pinned: the newest may ask for a newer Rust than this workspace does. Any version that is there already will do.
+    version: &'static str,
+    options: &'static [&'static str],
+}
+
+/// Without its updater, which brings a TLS library in C.
+const NEXTEST: Subcommand =
+    Subcommand { name: "nextest", version: "0.9.151", options: &["--no-default-features"] };
+
+const FUZZ: Subcommand = Subcommand { name: "fuzz", version: "0.13.2", options: &[] };
 
 /// Installs what is missing for a build and for `needs`.
 pub(crate) fn run(needs: &[Need]) -> Result<()> {
@@ -62,10 +79,18 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
         packages.extend(apt::missing(&CONTAINERS));
         packages.extend((!is_static(Path::new(BUSYBOX.0))).then_some(BUSYBOX.1));
     }
+    if needs.contains(&Need::Fuzzing) {
+        packages.extend(apt::missing(&FUZZING));
+    }
     packages.extend(ebpf_toolchain::missing_packages());
     apt::install(&packages)?;
     ebpf_toolchain::install_linker()?;
-    if needs.contains(&Need::TestRunner) { install_nextest() } else { Ok(()) }
+    for (need, subcommand) in [(Need::TestRunner, NEXTEST), (Need::Fuzzing, FUZZ)] {
+        if needs.contains(&need) {
+            subcommand.install()?;
+        }
+    }
+    Ok(())
 }
 
 /// ldd fails for a static program.
@@ -81,17 +106,19 @@ fn check_architecture() -> Result<()> {
     }
 }
 
-fn install_nextest() -> Result<()> {
-    if output(cargo().args(["nextest", "--version"])).is_some() {
-        return Ok(());
+impl Subcommand {
+    fn install(&self) -> Result<()> {
+        let Self { name, version, options } = self;
+        if output(cargo().args([name, "--version"]).stderr(Stdio::null())).is_some() {
+            return Ok(());
+        }
+        step(&format!("cargo install cargo-{name} {version} (once, some minutes)"));
+        let mut install = cargo();
+        install.args(["install", "--quiet", "--locked", &format!("cargo-{name}"), "--version", version]);
+        install.args(*options);
+        // It only starts other programs.
+        run_command(quick_to_build(&mut install).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"))
     }
-    step(&format!("cargo install cargo-nextest {NEXTEST_VERSION} (once, some minutes)"));
-    let mut install = cargo();
-    install.args(["install", "--quiet", "--locked", "cargo-nextest", "--version", NEXTEST_VERSION]);
-    // Without its updater, which brings a TLS library in C.
-    install.arg("--no-default-features");
-    // It only starts other programs.
-    run_command(quick_to_build(&mut install).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"))
 }
 
 #[cfg(test)]

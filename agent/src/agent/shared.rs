@@ -27,7 +27,7 @@ use crate::policy::{PolicySet, Refusal};
 use crate::report::metrics::{BuildInfo, Metrics};
 use crate::report::{History, HistoryLimits, Journal, JournalLimits, SweepRecord};
 use crate::scan::ScanPlace;
-use crate::sweep::Tools;
+use crate::sweep::{self, Tools};
 
 /// What this program is; the commit is told by the build where it knows.
 const BUILD: BuildInfo = BuildInfo {
@@ -128,6 +128,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         scans: place,
         cgroups: (*cgroups).clone(),
         audit: Arc::new(journal),
+        deleters: Arc::new(sweep::Program::this()),
         node_pressure: config.node_pressure,
     };
     Ok(Arc::new(Stores {

@@ -20,11 +20,12 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub(super) fn run(args: &AgentArgs) -> Result<Ended, Failure> {
     let config = settings::config(&args.config.config)?;
     log::init(Format::of_stderr()).map_err(anyhow::Error::from)?;
+    let prepared = agent::prepare(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(super::interrupt::cancel_on_signal(shutdown.clone()));
-        agent::run(config, shutdown).await
+        agent::run(prepared, shutdown).await
     });
     // A thread that waits for a disk that hangs would otherwise keep the process for ever.
     runtime.shutdown_timeout(LAST_WAIT);

@@ -81,6 +81,7 @@ Prints FILE:LINE:COLUMN: FIELD: what is wrong; what to write instead. Exit code 
 Examples:
   podsweep doctor
   podsweep doctor -o json
+  podsweep doctor --capabilities        # what each process keeps of root's rights, and why
 Exit code 1 only if the agent cannot run here; a limited node is still 0.")]
     Doctor(DoctorArgs),
     /// List the sweeps on record, newest first, or show one of them
@@ -119,6 +120,9 @@ Examples:
     /// The scan's own process; started by podsweep itself
     #[command(hide = true)]
     ScanWorker,
+    /// The process of a sweep that removes; started by podsweep itself
+    #[command(hide = true)]
+    Deleter,
 }
 
 /// Where the configuration is.
@@ -245,6 +249,9 @@ pub(super) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
+    /// Instead: what each of podsweep's processes keeps of root's rights, and why
+    #[arg(long)]
+    pub(super) capabilities: bool,
     #[command(flatten)]
     pub(super) config: ConfigArg,
     #[command(flatten)]

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::confinement::Role;
 pub use args::Cli;
 use args::Command;
 use failure::{Ended, Failure};
@@ -45,20 +46,27 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Ended, Failure> {
     match cli.command {
-        // First, and without a runtime: the worker must stay a process of one thread.
+        // First, and without a runtime: worker and deleter must stay processes of one thread.
         Command::ScanWorker => scan::worker(),
+        Command::Deleter => sweep::deleter(),
         Command::Agent(args) => agent::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Scan(args) => wait(scan::run(args)),
-        Command::Sweep(args) => wait(sweep::run(args)),
-        Command::Explain(args) => wait(explain::run(args)),
+        Command::Scan(args) => wait_confined(scan::run(args)),
+        Command::Sweep(args) => wait_confined(sweep::run(args)),
+        Command::Explain(args) => wait_confined(explain::run(args)),
         Command::History(args) => wait(history::run(args)),
         Command::Status(args) => wait(status::run(args)),
         Command::Pause(args) => wait(pause::pause(args)),
         Command::Resume(args) => wait(pause::resume(args)),
         Command::Breakers(args) => wait(breakers::run(args)),
     }
+}
+
+/// With what an agent keeps and no more. First, because the runtime's threads have what their starter has.
+fn wait_confined(command: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
+    Role::Agent.take_on().map_err(anyhow::Error::from)?;
+    wait(command)
 }
 
 fn wait(command: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {

@@ -18,9 +18,16 @@ use crate::one_shot;
 use crate::operation::Follow;
 use crate::policy::Mode;
 use crate::report::{Phase, SweepRecord};
+use crate::sweep;
 
 /// How often a sweep of the agent's is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The hidden command: the process that removes.
+pub(super) fn deleter() -> Result<Ended, Failure> {
+    sweep::deleter::run().map_err(anyhow::Error::from)?;
+    Ok(Ended::Well)
+}
 
 /// Sweeps, shows the record.
 pub(super) async fn run(args: SweepArgs) -> Result<Ended, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! In: [`Endpoints`]. Out: bound [`Listeners`]. Must never: take the socket from an agent that answers, listen on an
 //! address that other hosts reach.
+#![allow(clippy::disallowed_methods, reason = "replaces and removes the agent's own socket")]
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::net::SocketAddr;

@@ -12,8 +12,8 @@ mod client;
 mod listen;
 mod node;
 mod problem;
-mod router;
-mod serve;
+pub(crate) mod router;
+pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -40,7 +40,7 @@ const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Who may come in.
 #[derive(Debug, Clone)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Whoever the unix socket's mode lets connect.
     Socket,
     /// Whoever brings the token in this file.
@@ -72,7 +72,7 @@ impl Agent {
 }
 
 /// The routes of one socket.
-pub(super) fn new(node: Arc<dyn Node>, access: Access) -> Router {
+pub(crate) fn new(node: Arc<dyn Node>, access: Access) -> Router {
     let agent = Agent { node, calls: Arc::new(Semaphore::new(MAX_CALLS)) };
     let probes = Router::new()
         .route("/healthz", get(healthy))

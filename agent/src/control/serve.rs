@@ -77,8 +77,12 @@ async fn accept<L: Listener>(
     }
 }
 
-async fn connection<I>(io: I, router: Router, shutdown: CancellationToken, _place: OwnedSemaphorePermit)
-where
+pub(crate) async fn connection<I>(
+    io: I,
+    router: Router,
+    shutdown: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service =

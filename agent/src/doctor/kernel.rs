@@ -7,20 +7,30 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, 
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::{Check, State};
+use crate::confinement::is_enforced;
 use crate::kernel::Psi;
 use crate::observe::{self, Gap, Tier};
 
-/// BPF ring buffers and `STATX_MNT_ID` came with 5.8; the other calls that are needed are older.
-const OLDEST: (u32, u32) = (5, 8);
+/// `close_range` came with 5.9, BPF ring buffers and `STATX_MNT_ID` with 5.8; the other calls that are needed are older.
+const OLDEST: (u32, u32) = (5, 9);
 
-const NEWER_KERNEL: &str = "run Linux 5.8 or later";
-const ALLOW_CALL: &str = "run Linux 5.8 or later; in a container, let its seccomp profile allow the call";
+const NEWER_KERNEL: &str = "run Linux 5.9 or later";
+const ALLOW_CALL: &str = "run Linux 5.9 or later; in a container, let its seccomp profile allow the call";
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![version(), btf(), bpf_lsm()];
     checks.extend(tiers(observe::trial()));
-    checks.extend([openat2_call(), pidfd(), mount_ids(), seccomp(), pressure()]);
+    checks.extend([openat2_call(), pidfd(), mount_ids(), seccomp(), landlock(), pressure()]);
     checks
+}
+
+// Not required: the deleter is held by seccomp, its handles and its limits all the same.
+fn landlock() -> Check {
+    let remedy = "none needed; with Linux 5.13 or later and lsm=…,landlock the kernel itself would confine the deleter";
+    match is_enforced() {
+        Ok(()) => Check::ok("landlock", "confines the deleter to the swept roots"),
+        Err(why) => Check::limited("landlock", why, remedy),
+    }
 }
 
 fn version() -> Check {

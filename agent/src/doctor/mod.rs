@@ -3,10 +3,13 @@
 //! In: the agent's configuration, the kernel's files, trial calls. Out: [`Check`]s. Must never: change anything, but
 //! for a file of its own in the state directory that it removes at once, and observe programs that it unloads again.
 
+mod capabilities;
 mod cgroups;
 mod kernel;
 mod node;
 mod privileges;
+
+pub use capabilities::{Keeps, Process, processes, reference};
 
 use std::fmt;
 

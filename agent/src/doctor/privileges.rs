@@ -1,35 +1,38 @@
-//! Capabilities that the agent needs, one by one, and what is lost without each.
+//! Capabilities that podsweep's processes need, one by one, and what is lost without each.
 
 use caps::{CapSet, Capability, has_cap};
 
 use super::{Check, State};
+use crate::confinement::{Kept, Role};
 
-/// Capability, what for, whether the agent cannot run without it.
-const NEEDED: &[(Capability, &str, bool)] = &[
-    (Capability::CAP_BPF, "load the programs that count", true),
-    (Capability::CAP_PERFMON, "attach them to kernel functions", true),
-    (Capability::CAP_SYS_PTRACE, "reach a container's root through /proc/PID/root", true),
-    (Capability::CAP_DAC_READ_SEARCH, "read writable layers of other users", true),
-    (Capability::CAP_DAC_OVERRIDE, "remove from directories of other users", false),
-    (Capability::CAP_FOWNER, "remove other users' files from sticky directories such as /tmp", false),
-    (Capability::CAP_LEASE, "tell files that are open from those that are not, fast", false),
-    (Capability::CAP_SETPCAP, "take capabilities away from the scan worker", false),
+/// Without these the agent cannot run; without the others it does less.
+const REQUIRED: [Capability; 4] = [
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_DAC_READ_SEARCH,
 ];
 
+/// Each once. `CAP_SYS_RESOURCE` is left out: kernels from 5.11 on do without, and loading says so where it is missed.
+fn needed() -> impl Iterator<Item = &'static Kept> {
+    let all = Role::Start.keeps().chain(Role::Deleter.keeps());
+    all.filter(|kept| kept.capability != Capability::CAP_SYS_RESOURCE)
+}
+
 pub(super) fn checks() -> Vec<Check> {
-    let lacking: Vec<_> = NEEDED.iter().filter(|(capability, ..)| !effective(*capability)).collect();
+    let lacking: Vec<_> = needed().filter(|kept| !effective(kept.capability)).collect();
     if lacking.is_empty() {
-        let names: Vec<_> = NEEDED.iter().map(|(capability, ..)| capability.to_string()).collect();
+        let names: Vec<_> = needed().map(|kept| kept.capability.to_string()).collect();
         return vec![Check::ok("capabilities", names.join(" "))];
     }
     lacking
         .into_iter()
-        .map(|(capability, purpose, required)| lacks(*capability, purpose, *required))
+        .map(|kept| lacks(kept.capability, kept.why, REQUIRED.contains(&kept.capability)))
         .collect()
 }
 
 // CAP_SYS_ADMIN contains CAP_BPF and CAP_PERFMON (capabilities(7)).
-fn effective(capability: Capability) -> bool {
+pub(super) fn effective(capability: Capability) -> bool {
     let has = |capability| has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     let contained = matches!(capability, Capability::CAP_BPF | Capability::CAP_PERFMON);
     has(capability) || (contained && has(Capability::CAP_SYS_ADMIN))
@@ -65,7 +68,7 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
         let bits = u64::from_str_radix(bits, 16).unwrap();
-        for (capability, ..) in NEEDED {
+        for Kept { capability, .. } in needed() {
             let bit = bits >> capability.index() & 1 == 1;
             assert_eq!(has_cap(None, CapSet::Effective, *capability).unwrap(), bit, "{capability}");
         }

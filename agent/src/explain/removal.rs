@@ -16,7 +16,7 @@ use crate::kernel::Cgroups;
 use crate::policy::{Mode, Pressure, SweepPolicy};
 use crate::report::Outcome;
 use crate::scan::{Candidate, Kept, ScanEnd, ScanMessage, ScanReport, ScanRequest, ScanRoot};
-use crate::sweep::{self, Audit, Candidates, Done, Plan, ScanNotStarted, Scans, Tools};
+use crate::sweep::{self, Audit, Candidates, Done, Plan, Program, ScanNotStarted, Scans, Tools};
 use crate::units::Span;
 
 /// One file is looked at; a person waits.
@@ -55,8 +55,13 @@ pub(super) async fn ask(
         roots,
         never,
     };
-    let tools =
-        Tools { scans: Only(candidate), cgroups: cgroups.clone(), audit, node_pressure: ANY_PRESSURE };
+    let tools = Tools {
+        scans: Only(candidate),
+        cgroups: cgroups.clone(),
+        audit,
+        deleters: Arc::new(Program::this()),
+        node_pressure: ANY_PRESSURE,
+    };
     // Nobody listens: the sweep does not wait for its listener.
     let (events, _) = mpsc::channel(1);
     let deadline = Some(Instant::now() + TIMEOUT);

@@ -38,15 +38,15 @@ const PARENTS: [(&str, Runtime); 5] = [
 
 /// A recognised container cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CgroupName {
-    pub(super) runtime: Runtime,
-    pub(super) id: String,
+pub(crate) struct CgroupName {
+    pub(crate) runtime: Runtime,
+    pub(crate) id: String,
     /// With dashes, as the API writes it; static pods have 32 hex digits and no dashes.
-    pub(super) pod_uid: Option<String>,
+    pub(crate) pod_uid: Option<String>,
 }
 
 /// The name, where the last component of `path` is a container's.
-pub(super) fn recognise(path: &str) -> Option<CgroupName> {
+pub(crate) fn recognise(path: &str) -> Option<CgroupName> {
     let (parent, last) = path.rsplit_once('/')?;
     let stem = last.strip_suffix(".scope").unwrap_or(last);
     let pod_uid = parent.rsplit('/').find_map(pod_uid);
@@ -63,12 +63,12 @@ pub(super) fn recognise(path: &str) -> Option<CgroupName> {
 }
 
 /// The cgroups above `path`, nearest first, the root not among them.
-pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(parent(path), |above| parent(above))
 }
 
 /// Whether `path` is `above` or lies below it.
-pub(super) fn is_within(path: &str, above: &str) -> bool {
+pub(crate) fn is_within(path: &str, above: &str) -> bool {
     path.strip_prefix(above.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -14,16 +14,16 @@
 //! its container is complete), and for a container whose first process ended.
 
 mod book;
-mod cgroup_name;
+pub(crate) mod cgroup_name;
 mod container;
 mod event;
 mod find;
 mod fresh;
 mod live;
 mod look;
-mod mounts;
+pub(crate) mod mounts;
 mod names;
-mod overlay;
+pub(crate) mod overlay;
 mod processes;
 mod root;
 mod runtime_paths;

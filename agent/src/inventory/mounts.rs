@@ -17,18 +17,18 @@ const MAX_MOUNTINFO: u64 = 8 << 20;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
+pub(crate) struct Mount {
     pub(super) id: u64,
     /// `major:minor` of the filesystem.
     pub(super) device: String,
     /// The directory of that filesystem which is mounted.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where, relative to the reading process's root.
-    pub(super) point: PathBuf,
+    pub(crate) point: PathBuf,
     pub(super) fs_type: String,
     pub(super) read_only: bool,
     /// Options of the filesystem, still escaped.
-    pub(super) options: String,
+    pub(crate) options: String,
 }
 
 /// The mounts of `/proc/WHO/mountinfo` (`self`, or a pid).
@@ -44,14 +44,15 @@ pub(super) fn read(who: &str) -> Result<Vec<Mount>, KernelError> {
     parse(&bytes).map_err(|what| KernelError::Parse { path, what })
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Mount>, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Mount>, String> {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| parse_line(line).ok_or_else(|| String::from_utf8_lossy(line).into_owned())).collect()
 }
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let line = std::str::from_utf8(line).ok()?;
-    let options = line.split_once(" - ")?.1.split(' ').nth(2)?.to_owned();
+    // Six fields, optional ones, a separator, the filesystem's three (proc_pid_mountinfo(5)).
+    let options = line.split(' ').skip(6).skip_while(|field| *field != "-").nth(3)?.to_owned();
     let mount = procfs::process::MountInfo::from_line(line).ok()?;
     Some(Mount {
         id: u64::try_from(mount.mnt_id).ok()?,
@@ -122,6 +123,12 @@ mod tests {
         ] {
             assert!(parse(&[&good, bad].concat()).is_err());
         }
+    }
+
+    #[test]
+    fn only_behind_the_sixth_field_is_a_dash_the_separator() {
+        let mounts = parse(b"90 67 0:39 - /p rw - overlay none rw,upperdir=/u\n").unwrap();
+        assert_eq!(mounts[0].options, "rw,upperdir=/u");
     }
 
     #[test]

@@ -35,14 +35,14 @@ pub(super) fn layer(mount: &Mount, root: &Directory) -> Option<Layer> {
 
 /// `lowerdir=`, `lowerdir+=` and `upperdir=`, as they were given to mount(2).
 #[derive(Debug, PartialEq, Eq)]
-struct Options {
+pub(crate) struct Options {
     upper: Vec<u8>,
-    lower: Vec<PathBuf>,
+    pub(crate) lower: Vec<PathBuf>,
 }
 
 impl Options {
     // Data-only layers (`datadir+`, or behind `::`) show no names of their own; keeping what they name is harmless.
-    fn parse(options: &str) -> Option<Self> {
+    pub(crate) fn parse(options: &str) -> Option<Self> {
         let mut upper = None;
         let mut lower = Vec::new();
         for option in options.split(',') {
@@ -59,7 +59,7 @@ impl Options {
     }
 
     // Kernels differ in whether a backslash in upperdir was an escape; the proof tells which reading is right.
-    fn upper_readings(&self) -> Vec<PathBuf> {
+    pub(crate) fn upper_readings(&self) -> Vec<PathBuf> {
         let mut readings = vec![path(self.upper.clone())];
         if self.upper.contains(&b'\\') {
             readings.push(path(unescape_backslashes(&self.upper)));

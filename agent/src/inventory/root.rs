@@ -53,9 +53,11 @@ impl Directory {
         Self::from(rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)?)
     }
 
+    // What tells a directory never changes, so no server is asked whether it did: that of a process's root (FUSE, NFS)
+    // may never answer, and whoever waits for it holds the whole inventory.
     fn from(fd: OwnedFd) -> Result<Self, Errno> {
-        let stat =
-            rustix::fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(&fd, "", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
         Ok(Self { fd, stat })
     }
 

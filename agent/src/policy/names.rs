@@ -28,6 +28,8 @@ impl NameGlob {
         }
         let glob = GlobBuilder::new(text)
             .literal_separator(false)
+            // As in paths: `postgres{,-ha}` is also postgres.
+            .empty_alternates(true)
             .build()
             .map_err(|error| NameError::Syntax(error.kind().to_string()))?;
         Ok(Self(glob.compile_matcher()))
@@ -49,6 +51,11 @@ mod tests {
         assert!(postgres.matches("docker.io/library/postgres:16"));
         assert!(!postgres.matches("postgres:16"));
         assert!(!NameGlob::new("prod-*").unwrap().matches("PROD-a"));
+    }
+
+    #[test]
+    fn an_empty_alternative_is_one() {
+        assert!(NameGlob::new("*/postgres{,-ha}:*").unwrap().matches("docker.io/library/postgres:16"));
     }
 
     #[test]

@@ -206,6 +206,8 @@ impl Component {
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
             .backslash_escape(true)
+            // `x{,.bak}` names x as well, as in a shell: a deny list that left it out would protect less than it says.
+            .empty_alternates(true)
             .build()
             .map_err(|error| syntax(error.kind().to_string()))?;
         Ok(Self::Glob(glob.compile_matcher()))
@@ -267,6 +269,12 @@ mod tests {
         assert!(names("/tmp/\\*", b"/tmp/*"));
         assert!(!names("/tmp/\\*", b"/tmp/x"));
         assert!(names("/{tmp,var}/x", b"/var/x"));
+    }
+
+    #[test]
+    fn an_empty_alternative_is_one() {
+        assert!(names("/tmp/x{,.bak}", b"/tmp/x") && names("/tmp/x{,.bak}", b"/tmp/x.bak"));
+        assert!(!names("/tmp/x{,.bak}", b"/tmp/x.") && !names("/tmp/{,a}", b"/tmp"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! On a systemd host with cgroup2 alone, systemd owns the root's `cgroup.subtree_control` and may take a controller
 //! away again (it does so only for controllers that no unit uses). Making the slice through systemd is a later
 //! issue; until then the read-back before each scan tells.
+#![allow(clippy::disallowed_methods, reason = "removes the scan's own cgroup")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,6 +24,7 @@ use super::device::{self, Disk};
 use super::limit::{self, Home, InForce, LimitError};
 use super::owner::Owner;
 use super::{ScanRoot, usage};
+use crate::confinement::Reserve;
 use crate::kernel::{self, Cgroups, KernelError};
 use crate::policy::ScanSettings;
 
@@ -255,6 +257,7 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
         _ => {}
     }
     if let Some(slice) = directory.parent() {
+        let _reserve = Reserve::take_up();
         // Refused, most likely because another scan is in it.
         let _ = std::fs::remove_dir(slice);
     }
@@ -302,6 +305,7 @@ fn set_read_limits(
 }
 
 fn create_all(directory: &Path) -> Result<(), CgroupError> {
+    let _reserve = Reserve::take_up();
     std::fs::create_dir_all(directory).map_err(|source| io_error("make", directory, source))
 }
 

@@ -8,7 +8,7 @@ use crate::policy::Action;
 
 /// What was asked, and what was heard so far.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     roots: usize,
     actions: Vec<Action>,
     max_entries: u64,
@@ -16,7 +16,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn new(request: &ScanRequest) -> Self {
+    pub(crate) fn new(request: &ScanRequest) -> Self {
         Self {
             roots: request.roots.len(),
             actions: request.junk.iter().map(|rule| rule.action).collect(),
@@ -26,7 +26,7 @@ impl Checked {
     }
 
     /// Counts a message; an error says what no honest worker would send.
-    pub(super) fn check(&mut self, message: &ScanMessage) -> Result<(), String> {
+    pub(crate) fn check(&mut self, message: &ScanMessage) -> Result<(), String> {
         match message {
             ScanMessage::Candidate(candidate) => self.candidate(candidate),
             ScanMessage::Progress { entries, .. } => {

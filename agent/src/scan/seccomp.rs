@@ -1,18 +1,14 @@
 //! The worker's seccomp filter: a list of what the walk needs; anything else kills the process.
 //!
-//! A list of what is allowed, so that a system call that a later kernel adds is forbidden without anyone thinking of
-//! it. `openat2` is not on it: its flags are behind a pointer, where a filter cannot see them. `openat` may open for
-//! reading only, `write` goes to stdout and stderr only, memory may be mapped but never executed.
-
-use std::collections::BTreeMap;
+//! `openat2` is not on it: its flags are behind a pointer, where a filter cannot see them. `openat` may open for
+//! reading only, `write` goes to stdout and stderr only.
 
 use nix::libc;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::BackendError;
 
-/// Allowed whatever the arguments: none of these can name a file, start a process or reach a network.
+use crate::confinement::filter::{Filter, Must};
+
+/// Allowed whatever the arguments: none of these can change a file, start a process or reach a network.
 const PLAIN: &[i64] = &[
     // The walk.
     libc::SYS_getdents64,
@@ -20,66 +16,23 @@ const PLAIN: &[i64] = &[
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_lseek,
-    libc::SYS_close,
     libc::SYS_read,
     // Watching stdin for the agent's end.
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
     libc::SYS_ppoll,
-    // The allocator, the clock, locks of the standard library, hash seeds.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_clock_gettime,
-    libc::SYS_futex,
-    libc::SYS_getrandom,
-    // The end.
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_restart_syscall,
-    libc::SYS_sigaltstack,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
 
 /// Any of these in `openat`'s flags could change something. `O_TMPFILE` needs one of the first two.
 const CHANGING: i32 = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
 
-/// Installs the filter on the calling thread, which must be the only one.
-pub(super) fn install() -> Result<(), seccompiler::Error> {
-    seccompiler::apply_filter(&filter()?)
-}
-
-fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().map(|&call| (call, Vec::new())).collect();
-    rules.insert(libc::SYS_openat, vec![without(2, CHANGING)?]);
-    // What debug builds of the standard library ask before they close a handle.
-    rules.insert(libc::SYS_fcntl, vec![equal(1, libc::F_GETFD)?]);
-    rules.insert(libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]);
-    rules.insert(libc::SYS_mprotect, vec![without(2, libc::PROT_EXEC)?]);
-    rules.insert(libc::SYS_write, vec![equal(0, libc::STDOUT_FILENO)?, equal(0, libc::STDERR_FILENO)?]);
-    SeccompFilter::new(
-        rules,
-        SeccompAction::KillProcess,
-        SeccompAction::Allow,
-        std::env::consts::ARCH.try_into()?,
-    )?
-    .try_into()
-}
-
-/// Allows the call if none of `bits` is set in its argument.
-fn without(argument: u8, bits: i32) -> Result<SeccompRule, BackendError> {
-    condition(argument, SeccompCmpOp::MaskedEq(u64::from(bits.cast_unsigned())), 0)
-}
-
-/// Allows the call if its argument is `value`.
-fn equal(argument: u8, value: i32) -> Result<SeccompRule, BackendError> {
-    condition(argument, SeccompCmpOp::Eq, u64::from(value.cast_unsigned()))
-}
-
-fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])
+/// What a walk may do.
+pub(super) fn filter() -> Result<Filter, BackendError> {
+    let mut filter = Filter::new()?;
+    filter.allow(PLAIN);
+    filter.allow_if(libc::SYS_openat, &[Must::Lack(2, CHANGING)])?;
+    filter.allow_if(libc::SYS_write, &[Must::Be(0, libc::STDOUT_FILENO)])?;
+    Ok(filter)
 }
 
 #[cfg(test)]
@@ -114,7 +67,7 @@ mod tests {
         let attempt = std::env::var(ATTEMPT).unwrap();
         let renamed = Path::new(&file).with_extension("renamed");
         let open = |flags| rustix::fs::openat(CWD, &file, flags, Mode::RUSR).map(drop);
-        install().unwrap();
+        filter().unwrap().install().unwrap();
         let _ = match attempt.as_str() {
             "unlink" => rustix::fs::unlink(&file),
             "unlinkat" => rustix::fs::unlinkat(CWD, &file, AtFlags::empty()),

@@ -45,7 +45,7 @@ pub enum WireError {
 }
 
 /// The request, ready to be written.
-pub(super) fn encode_request(request: &ScanRequest) -> Result<Vec<u8>, WireError> {
+pub(crate) fn encode_request(request: &ScanRequest) -> Result<Vec<u8>, WireError> {
     let mut frame = vec![0; PREFIX];
     serde_json::to_writer(&mut frame, request)?;
     seal(&mut frame, 0, MAX_REQUEST)?;
@@ -53,7 +53,7 @@ pub(super) fn encode_request(request: &ScanRequest) -> Result<Vec<u8>, WireError
 }
 
 /// Waits for the request. `None`: the agent closed the pipe without sending one.
-pub(super) fn read_request(mut input: impl Read) -> Result<Option<ScanRequest>, WireError> {
+pub(crate) fn read_request(mut input: impl Read) -> Result<Option<ScanRequest>, WireError> {
     let mut prefix = [0; PREFIX];
     match input.read_exact(&mut prefix) {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -66,7 +66,7 @@ pub(super) fn read_request(mut input: impl Read) -> Result<Option<ScanRequest>, 
 }
 
 /// Appends one message to `out`.
-pub(super) fn append(message: &ScanMessage, out: &mut Vec<u8>) -> Result<(), WireError> {
+pub(crate) fn append(message: &ScanMessage, out: &mut Vec<u8>) -> Result<(), WireError> {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX]);
     postcard::to_io(message, &mut *out)?;
@@ -88,7 +88,7 @@ fn checked_length(prefix: [u8; PREFIX], limit: usize) -> Result<usize, WireError
 
 /// The agent's end of the worker's output.
 #[derive(Debug)]
-pub(super) struct Messages<R> {
+pub(crate) struct Messages<R> {
     input: R,
     buffer: Vec<u8>,
     /// Where in `buffer` the next frame starts.
@@ -96,12 +96,12 @@ pub(super) struct Messages<R> {
 }
 
 impl<R: AsyncRead + Unpin> Messages<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input, buffer: Vec::with_capacity(MAX_FRAME + PREFIX), start: 0 }
     }
 
     /// The next message; `None` at the end. Cancel-safe: what was read stays in the buffer.
-    pub(super) async fn next(&mut self) -> Result<Option<ScanMessage>, WireError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<ScanMessage>, WireError> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));

@@ -15,13 +15,14 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::io::Errno;
 
-use super::confine::{ConfineError, confine};
+use super::confine::confine;
 use super::findings::Findings;
 use super::judge::Judge;
 use super::stream::Stream;
 use super::walk::{OpenRoot, Walk};
 use super::wire::{self, WireError};
 use super::{ScanRequest, ScanRoot, tree};
+use crate::confinement::{ConfinementError, close_all_but_standard_streams};
 use crate::policy::JunkError;
 
 /// The hidden subcommand's name.
@@ -49,7 +50,7 @@ pub enum WorkerError {
     },
     /// A privilege that could not be given up.
     #[error(transparent)]
-    Confine(#[from] ConfineError),
+    Confine(#[from] ConfinementError),
 }
 
 /// Runs the worker to its end. Call it first thing in `main`, before any thread is started: limits and filter are
@@ -59,6 +60,7 @@ pub fn run() -> Result<(), WorkerError> {
     if input.is_terminal() {
         return Err(WorkerError::ByHand);
     }
+    close_all_but_standard_streams()?;
     match wire::read_request(input.lock())? {
         Some(request) => scan(&request, &input, output),
         None => Ok(()),
@@ -75,7 +77,7 @@ fn scan(request: &ScanRequest, input: &Stdin, output: Stdout) -> Result<(), Work
     Ok(())
 }
 
-fn open(root: &ScanRoot) -> Result<OpenRoot, WorkerError> {
+pub(super) fn open(root: &ScanRoot) -> Result<OpenRoot, WorkerError> {
     let opened = |path: &Path, handle: Result<OwnedFd, Errno>| {
         handle.map_err(|errno| WorkerError::Open { path: path.to_path_buf(), errno })
     };

@@ -56,4 +56,7 @@ pub enum Fate {
     Replaced,
     /// The sweep ended before its turn.
     NotTried,
+    /// The deleter died or fell silent while it was among those that it had been asked to see to: it may be there,
+    /// and it may be gone. Ends the sweep.
+    Unknown,
 }

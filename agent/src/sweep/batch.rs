@@ -1,29 +1,27 @@
-//! One batch: look again at what the sweep rests on, announce the batch, pass each file through the door, write down
-//! what became of it. Blocking; runs off the async threads.
+//! One batch: look again at what the sweep rests on, announce the batch, have the deleter pass each file through the
+//! door, write down what became of it. Blocking; runs off the async threads.
 //!
 //! Everything a batch opens in the container is closed when it ends.
 
+mod claims;
 mod emptied;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FileType;
-
 use super::audit::{Audit, AuditEntry, AuditResult, Fate};
+use super::deleter::{Deleter, Deleters, Failed, Means};
 use super::directories::{Areas, Pending};
-use super::door::{self, Claim, Deed, NoLease, OpenTest};
 use super::end::{End, Halt, enough};
 use super::held::{Held, Lost};
-use super::identity::file_type;
-use super::open_files::{InUse, Reach, Wanted};
+use super::open_files::InUse;
 use super::plan::Plan;
+use super::streak::Streak;
 use super::tally::Tally;
-use super::view::{Parent, View, ViewError, split};
-use crate::inventory::VolumeKind;
+use super::view::{View, ViewError, split};
 use crate::kernel::Free;
-use crate::policy::{Action, Judgement, Junk, JunkError, Mode as PolicyMode};
+use crate::policy::{Action, Judgement, Junk, JunkError, JunkRule, Mode as PolicyMode};
 use crate::scan::{Candidate, Kept, facts};
 
 /// What one sweep carries from batch to batch.
@@ -36,7 +34,10 @@ pub(super) struct Hand {
     junk: Junk,
     areas: Areas,
     pending: Pending,
-    refusals: u32,
+    streak: Streak,
+    deleters: Arc<dyn Deleters>,
+    /// Started with the first batch.
+    deleter: Option<Deleter>,
     /// Devices whose filesystem gives no leases: at most one per root.
     without_leases: BTreeSet<u64>,
 }
@@ -58,10 +59,6 @@ struct Round<'a> {
     tally: &'a mut Tally,
 }
 
-/// The handle of the directory that the last candidate was in; candidates come directory by directory.
-#[derive(Default)]
-struct Place<'a>(Option<(u16, &'a [u8], Result<Parent, Fate>)>);
-
 impl Hand {
     /// `held` is `None` for plain directories only.
     pub(super) fn new(
@@ -69,11 +66,14 @@ impl Hand {
         held: Option<Held>,
         audit: Arc<dyn Audit>,
         halt: Halt,
+        deleters: Arc<dyn Deleters>,
     ) -> Result<Self, JunkError> {
         let junk = Junk::compile(&plan.policy.spec.junk, &plan.never)?;
         let areas = Areas::new(&plan.policy.spec.junk, &plan.never);
         let (pending, without_leases) = (Pending::default(), BTreeSet::new());
-        Ok(Self { plan, held, audit, halt, junk, areas, pending, refusals: 0, without_leases })
+        let streak = Streak::new(plan.policy.spec.breakers.sweep.errors.max(1));
+        let deleter = None;
+        Ok(Self { plan, held, audit, halt, junk, areas, pending, streak, deleters, deleter, without_leases })
     }
 
     /// Opens the container's view, having checked that it is still that container.
@@ -113,7 +113,8 @@ impl Hand {
         let entries: Vec<AuditEntry> = candidates.iter().map(|candidate| self.entry(candidate)).collect();
         self.announce(&entries)?;
         let mut fates = vec![Fate::NotTried; candidates.len()];
-        let passed = self.pass_all(&view, Round { batch: candidates, now, walk: None, tally }, &mut fates);
+        let round = Round { batch: candidates, now, walk: None, tally };
+        let passed = self.show(&view).and_then(|()| self.pass_all(&view, round, &mut fates));
         // Counted and written down first, whatever it was that ended the batch.
         for (candidate, fate) in candidates.iter().zip(&fates) {
             self.count(candidate, *fate, tally);
@@ -123,7 +124,34 @@ impl Hand {
         if self.acts() && !self.pending.is_empty() {
             self.remove_emptied(&view, now, tally)?;
         }
-        Ok(())
+        self.deleter()?.close_view().map_err(End::from)
+    }
+
+    /// Hands the view to the deleter. Whatever ends the batch early ends the sweep, and the deleter with it.
+    fn show(&mut self, view: &View) -> Result<(), End> {
+        let means = self.means();
+        if self.deleter.is_none() {
+            self.deleter = Some(Deleter::start(&*self.deleters, means)?);
+        }
+        let process = self.held.as_ref().map(Held::process);
+        let deleter = self.deleter.as_mut().ok_or_else(no_deleter)?;
+        deleter.show(view, process).map_err(End::from)
+    }
+
+    fn deleter(&mut self) -> Result<&mut Deleter, End> {
+        self.deleter.as_mut().ok_or_else(no_deleter)
+    }
+
+    /// No further than this sweep needs.
+    fn means(&self) -> Means {
+        let truncates = |rule: &JunkRule| rule.action == Action::Truncate;
+        match self.plan.mode {
+            PolicyMode::Enforce if self.plan.policy.spec.junk.iter().any(truncates) => {
+                Means::RemoveAndTruncate
+            }
+            PolicyMode::Enforce => Means::Remove,
+            PolicyMode::DryRun | PolicyMode::Observe => Means::Look,
+        }
     }
 
     fn acts(&self) -> bool {
@@ -190,24 +218,6 @@ impl Hand {
         self.audit.done(&self.plan.id, &results).map_err(|error| End::AuditUnavailable(error.to_string()))
     }
 
-    fn pass_all(&mut self, view: &View, mut round: Round<'_>, fates: &mut [Fate]) -> Result<(), End> {
-        let mut place = Place::default();
-        for (candidate, fate) in round.batch.iter().zip(fates) {
-            self.must_go_on()?;
-            let Some((directory, name)) = split(&candidate.path) else { continue };
-            *fate = match self.stays(candidate, round.now)? {
-                Some(why) => Fate::Kept(why),
-                None => match place.of(view, candidate.root, directory) {
-                    Ok(parent) => self.pass(parent, name, candidate, &mut round),
-                    Err(fate) => *fate,
-                },
-            };
-            self.refusals = count_refusals(self.refusals, *fate);
-            self.judge(*fate, candidate)?;
-        }
-        Ok(())
-    }
-
     /// The policy's own word on a candidate: why it stays, or `None`. One that no rule covers ends the sweep.
     fn stays(&self, candidate: &Candidate, now: Duration) -> Result<Option<Kept>, End> {
         let kind = self.plan.roots.get(usize::from(candidate.root)).map(|root| root.kind);
@@ -237,85 +247,17 @@ impl Hand {
         Ok(())
     }
 
-    fn pass(&mut self, parent: &Parent, name: &[u8], candidate: &Candidate, round: &mut Round<'_>) -> Fate {
-        if let Some(quick) = self.quick_test(candidate) {
-            match door::pass(parent, &self.claim(name, candidate, round.now, quick)) {
-                Ok(fate) => return fate,
-                Err(NoLease(errno)) => {
-                    let device = candidate.identity.device;
-                    round
-                        .tally
-                        .note(format!("NoLeases: {errno} (device {device}): looked for open files in /proc"));
-                    self.without_leases.insert(device);
-                    round.walk = None; // an earlier one was not asked for these files
-                }
-            }
-        }
-        let walk = round.walk.get_or_insert_with(|| {
-            InUse::look(&self.wanted(round.batch), self.reach(round.batch.iter().map(|one| one.root)))
-        });
-        if let Some(doubt) = walk.doubt() {
-            round.tally.note(format!("OpenFilesUnreadable: {doubt}"));
-        }
-        let claim = self.claim(name, candidate, round.now, OpenTest::Walk(walk));
-        door::pass(parent, &claim).unwrap_or(Fate::Kept(Kept::Open))
-    }
-
-    fn claim<'a>(
-        &self,
-        name: &'a [u8],
-        candidate: &'a Candidate,
-        now: Duration,
-        open_test: OpenTest<'a>,
-    ) -> Claim<'a> {
-        let deed = match candidate.action {
-            Action::Delete => Deed::Delete,
-            Action::Truncate => Deed::Truncate,
-        };
-        Claim { name, identity: &candidate.identity, deed, open_test, now, act: self.acts() }
-    }
-
-    /// How to learn whether it is open without a walk over `/proc`, if that is possible.
-    fn quick_test(&self, candidate: &Candidate) -> Option<OpenTest<'static>> {
-        let leases = !self.without_leases.contains(&candidate.identity.device);
-        match (file_type(&candidate.identity), candidate.action) {
-            (FileType::Symlink, _) => Some(OpenTest::None),
-            (FileType::RegularFile, Action::Delete) if leases => Some(OpenTest::Lease),
-            _ => None,
-        }
-    }
-
-    fn reach(&self, mut roots: impl Iterator<Item = u16>) -> Reach<'_> {
-        let layer = |root| {
-            self.plan.roots.get(usize::from(root)).is_some_and(|root| root.kind == VolumeKind::WritableLayer)
-        };
-        match &self.plan.container {
-            Some(container) if roots.all(layer) => Reach::Cgroup(&container.cgroup_path),
-            _ => Reach::Host,
-        }
-    }
-
-    fn wanted(&self, batch: &[Candidate]) -> Wanted {
-        let mut wanted = Wanted::default();
-        for candidate in batch.iter().filter(|candidate| self.quick_test(candidate).is_none()) {
-            if let Some((_, name)) = split(&candidate.path) {
-                wanted.file(name, &candidate.identity);
-            }
-        }
-        wanted
-    }
-
-    /// Whether this fate, the last of `self.refusals` in a row if it is one, ends the sweep.
-    fn judge(&self, fate: Fate, candidate: &Candidate) -> Result<(), End> {
+    /// Counts a fate among the refusals in a row if it is one; an error where it ends the sweep.
+    fn judge(&mut self, fate: Fate, candidate: &Candidate) -> Result<(), End> {
+        self.streak.count(fate);
         let path =
             || String::from_utf8_lossy(&self.plan.seen_path(candidate.root, &candidate.path)).into_owned();
         match fate {
             Fate::Replaced => Err(End::Replaced(format!("{:?}", path()))),
             Fate::Refused(errno) => {
-                let refusals = self.refusals;
+                let refusals = self.streak.refusals;
                 tracing::debug!(sweep = %self.plan.id, path = ?path(), errno, refusals, "the kernel refused");
-                let limit = self.plan.policy.spec.breakers.sweep.errors.max(1);
-                if refusals >= limit { Err(End::SweepBreaker { refusals, errno }) } else { Ok(()) }
+                if self.streak.is_broken() { Err(End::SweepBreaker { refusals, errno }) } else { Ok(()) }
             }
             _ => Ok(()),
         }
@@ -340,18 +282,13 @@ impl Hand {
     }
 }
 
-impl<'a> Place<'a> {
-    fn of(&mut self, view: &View, root: u16, directory: &'a [u8]) -> &Result<Parent, Fate> {
-        let here = self.0.take().filter(|(at_root, at, _)| (*at_root, *at) == (root, directory));
-        &self.0.insert(here.unwrap_or_else(|| (root, directory, view.parent(root, directory)))).2
-    }
+fn no_deleter() -> End {
+    End::Internal("a batch without a deleter".into())
 }
 
-fn count_refusals(so_far: u32, fate: Fate) -> u32 {
-    match fate {
-        Fate::Refused(_) => so_far.saturating_add(1),
-        Fate::Removed | Fate::Truncated | Fate::WouldGo => 0,
-        _ => so_far, // the kernel was not asked to do anything
+impl From<Failed> for End {
+    fn from(failed: Failed) -> Self {
+        Self::DeleterFailed(failed.to_string())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door: the one function through which everything that podsweep removes or cuts goes. Nothing else in the
-//! program changes a file of a container (`tests::nothing_else_removes` reads the sources to see to it).
+//! program changes a file of a container (`tests::sources::nothing_else_removes` and clippy's `disallowed_methods` see
+//! to it), and only the deleter's process passes it.
 //!
 //! In: a directory held on both sides, a name in it, what it was when it was scanned. Out: its [`Fate`].
 //! Must never: take a path, follow a symlink, act on what differs in anything from what was scanned.
@@ -7,23 +8,24 @@
 //! What is left to chance: Linux cannot unlink an inode, only a name. Between the last look at the name and the
 //! call (microseconds), a process of the container may rename another file over it; that file is then removed in
 //! its place. It is seen at once, because the scanned inode lives on, and ends the sweep ([`Fate::Replaced`]).
+#![allow(clippy::disallowed_methods, reason = "this is the door")]
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ftruncate, open, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ftruncate, openat, unlinkat};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::audit::Fate;
-use super::identity::{Seen, file_type, look, look_at, same_file};
-use super::lease::{Asked, Lease};
-use super::open_files::InUse;
+use super::identity::{Seen, file_type, hold, look, look_at, same_file};
+use super::lease;
 use super::view::Parent;
 use crate::policy::junk::MINIMUM_AGE;
 use crate::scan::{Identity, Kept};
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Deed {
     /// Unlink a file.
     Delete,
@@ -33,15 +35,17 @@ pub(super) enum Deed {
     RemoveDirectory,
 }
 
-/// How "is it open?" is answered.
+/// How "is it open?" was answered, by the agent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum OpenTest<'a> {
-    /// By a write lease, held while it is removed. Regular files only.
-    Lease,
+    /// By a write lease, which this handle has. Regular files only.
+    Lease(BorrowedFd<'a>),
     /// Not at all: a symlink is never open.
     None,
-    /// By a walk over `/proc` that was made for this batch.
-    Walk(&'a InUse),
+    /// By a walk over `/proc` that found nobody; for a directory, with what the container showed at its name then.
+    Walked(Option<Identity>),
+    /// Somebody has it open.
+    InUse,
 }
 
 /// One thing to pass through the door.
@@ -53,88 +57,74 @@ pub(super) struct Claim<'a> {
     pub(super) identity: &'a Identity,
     /// What is to be done.
     pub(super) deed: Deed,
-    /// How to learn whether it is open.
+    /// Whether it is open.
     pub(super) open_test: OpenTest<'a>,
     /// Wall clock, since 1970.
     pub(super) now: Duration,
-    /// Whether to act; a dry run only asks.
-    pub(super) act: bool,
 }
 
-/// This filesystem has no leases (or this process may not take them): come again with a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoLease(pub(super) Errno);
+/// How far whoever stands at the door may go.
+#[derive(Debug)]
+pub(super) enum Rights {
+    /// Ask only: a dry run.
+    Look,
+    /// Unlink and remove directories.
+    Remove,
+    /// Cut files, too: needs `/proc/self/fd`, to open for writing what is held by a handle.
+    RemoveAndTruncate(OwnedFd),
+}
 
 /// Removes, truncates, or says why not.
-pub(super) fn pass(parent: &Parent, claim: &Claim<'_>) -> Result<Fate, NoLease> {
+pub(super) fn pass(parent: &Parent, claim: &Claim<'_>, rights: &Rights) -> Fate {
     let cleared = match check(parent, claim) {
         Ok(cleared) => cleared,
-        Err(No::Stays(fate)) => return Ok(fate),
-        Err(No::Lease(errno)) => return Err(NoLease(errno)),
+        Err(stays) => return stays,
     };
-    if !claim.act {
-        return Ok(Fate::WouldGo);
-    }
     // Opened in the last microseconds: the opener is waiting for this lease. Let it have the file.
-    if cleared.lease.as_ref().is_some_and(|lease| !lease.whole()) {
-        return Ok(Fate::Kept(Kept::Open));
+    if let OpenTest::Lease(handle) = claim.open_test
+        && !lease::is_whole(handle)
+    {
+        return Fate::Kept(Kept::Open);
     }
-    let done = match claim.deed {
-        Deed::Delete => {
+    let done = match (claim.deed, rights) {
+        (_, Rights::Look) => Ok(Fate::WouldGo),
+        (Deed::Delete, _) => {
             unlinkat(&parent.merged, claim.name, AtFlags::empty()).map(|()| cleared.after_unlink())
         }
-        Deed::RemoveDirectory => {
+        (Deed::RemoveDirectory, _) => {
             unlinkat(&parent.merged, claim.name, AtFlags::REMOVEDIR).map(|()| Fate::Removed)
         }
-        Deed::Truncate => truncate(parent, claim.name, &cleared.merged),
+        (Deed::Truncate, Rights::RemoveAndTruncate(own_handles)) => truncate(&cleared, own_handles),
+        // The agent starts no deleter without the right that its policy's rules need.
+        (Deed::Truncate, Rights::Remove) => Err(Errno::PERM),
     };
-    Ok(done.unwrap_or_else(after_failure))
+    done.unwrap_or_else(after_failure)
 }
 
 /// What all checks leave in hand.
 struct Cleared {
     upper: OwnedFd,
-    merged: Seen,
-    lease: Option<Lease>,
+    merged: OwnedFd,
+    seen: Seen,
 }
 
-enum No {
-    Stays(Fate),
-    Lease(Errno),
+fn stays(why: Kept) -> Fate {
+    Fate::Kept(why)
 }
 
-impl From<Fate> for No {
-    fn from(fate: Fate) -> Self {
-        Self::Stays(fate)
-    }
-}
-
-fn stays(why: Kept) -> No {
-    No::Stays(Fate::Kept(why))
-}
-
-fn check(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, No> {
-    // O_PATH: a fifo must not be waited for, and opening what has become a device could do anything.
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let upper = openat(&parent.upper, claim.name, flags, Mode::empty()).map_err(after_failure)?;
-    must_be_scanned(&upper, claim)?;
+fn check(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, Fate> {
+    let upper = hold(parent.upper.as_fd(), claim.name).map_err(after_failure)?;
+    must_be_scanned(upper.as_fd(), claim)?;
     must_be_removable(claim)?;
     must_not_be_in_an_image_layer(parent, claim.name)?;
-    let lease = match claim.open_test {
-        OpenTest::Lease => Some(take_lease(&upper, claim)?),
-        OpenTest::None if file_type(claim.identity) == FileType::Symlink => None,
-        OpenTest::None => return Err(stays(Kept::Open)),
-        OpenTest::Walk(in_use) => {
-            must_not_be_in_use(parent, claim, in_use)?;
-            None
-        }
-    };
-    let merged = must_show_the_same(parent, claim)?;
-    Ok(Cleared { upper, merged, lease })
+    must_not_be_open(claim)?;
+    let merged = hold(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
+    let seen = must_show_the_same(parent, &merged, claim)?;
+    Ok(Cleared { upper, merged, seen })
 }
 
-fn must_be_scanned(upper: &OwnedFd, claim: &Claim<'_>) -> Result<(), No> {
-    let now = look_at(upper.as_fd()).map_err(after_failure)?.identity;
+fn must_be_scanned(upper: BorrowedFd<'_>, claim: &Claim<'_>) -> Result<(), Fate> {
+    let now = look_at(upper).map_err(after_failure)?.identity;
     if now == *claim.identity {
         return Ok(());
     }
@@ -143,7 +133,7 @@ fn must_be_scanned(upper: &OwnedFd, claim: &Claim<'_>) -> Result<(), No> {
     Err(stays(if linked { Kept::HardLinked } else { Kept::Changed }))
 }
 
-fn must_be_removable(claim: &Claim<'_>) -> Result<(), No> {
+fn must_be_removable(claim: &Claim<'_>) -> Result<(), Fate> {
     let identity = claim.identity;
     let right_type = match claim.deed {
         Deed::RemoveDirectory => file_type(identity) == FileType::Directory,
@@ -163,7 +153,7 @@ fn must_be_removable(claim: &Claim<'_>) -> Result<(), No> {
         return Err(stays(Kept::HardLinked));
     }
     if claim.deed == Deed::Truncate && identity.size == 0 {
-        return Err(Fate::Gone.into());
+        return Err(Fate::Gone);
     }
     if is_old_enough(identity, claim.now) { Ok(()) } else { Err(stays(Kept::TooYoung)) }
 }
@@ -178,55 +168,43 @@ fn is_old_enough(identity: &Identity, now: Duration) -> bool {
 }
 
 // Removing it would free nothing and leave a whiteout.
-fn must_not_be_in_an_image_layer(parent: &Parent, name: &[u8]) -> Result<(), No> {
+fn must_not_be_in_an_image_layer(parent: &Parent, name: &[u8]) -> Result<(), Fate> {
     for layer in &parent.lower {
         match look(layer.as_fd(), name) {
             Ok(_) => return Err(stays(Kept::LowerLayer)),
             Err(Errno::NOENT) => {}
-            Err(errno) => return Err(after_failure(errno).into()),
+            Err(errno) => return Err(after_failure(errno)),
         }
     }
     Ok(())
 }
 
-fn take_lease(upper: &OwnedFd, claim: &Claim<'_>) -> Result<Lease, No> {
-    if file_type(claim.identity) != FileType::RegularFile {
-        return Err(stays(Kept::Open)); // only a walk can tell
+fn must_not_be_open(claim: &Claim<'_>) -> Result<(), Fate> {
+    let file_type = file_type(claim.identity);
+    match claim.open_test {
+        // It must be this very file's lease; and a writer may have come and gone before it was granted.
+        OpenTest::Lease(handle) => must_be_scanned(handle, claim),
+        OpenTest::None if file_type == FileType::Symlink => Ok(()),
+        OpenTest::Walked(directory) if directory.is_some() == (file_type == FileType::Directory) => Ok(()),
+        OpenTest::None | OpenTest::Walked(_) | OpenTest::InUse => Err(stays(Kept::Open)),
     }
-    let file = reopen(upper, OFlags::RDONLY | OFlags::NONBLOCK).map_err(after_failure)?;
-    let lease = match Lease::ask(file) {
-        Asked::Granted(lease) => lease,
-        Asked::InUse => return Err(stays(Kept::Open)),
-        Asked::Unknown(errno) => return Err(No::Lease(errno)),
-    };
-    // A writer may have come and gone before the lease was granted; none can from here on.
-    must_be_scanned(upper, claim)?;
-    Ok(lease)
-}
-
-fn must_not_be_in_use(parent: &Parent, claim: &Claim<'_>, in_use: &InUse) -> Result<(), No> {
-    let held = match claim.deed {
-        Deed::Delete => in_use.holds(claim.name, claim.identity),
-        Deed::Truncate => in_use.maps_or_locks(claim.identity),
-        Deed::RemoveDirectory => {
-            let seen = look(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
-            in_use.holds(claim.name, &seen.identity)
-        }
-    };
-    if held { Err(stays(Kept::Open)) } else { Ok(()) }
 }
 
 /// The container must see that very file, and nothing may be mounted on it. The latter matters more than it seems:
 /// the kernel refuses to unlink a mount point of the caller's own mount namespace only; one of the container's it
 /// would unmount (`detach_mounts`).
-fn must_show_the_same(parent: &Parent, claim: &Claim<'_>) -> Result<Seen, No> {
-    let seen = look(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
+fn must_show_the_same(parent: &Parent, merged: &OwnedFd, claim: &Claim<'_>) -> Result<Seen, Fate> {
+    let seen = look_at(merged.as_fd()).map_err(after_failure)?;
     if seen.mount != parent.mount {
         return Err(stays(Kept::MountInside));
     }
-    let same = match claim.deed {
-        Deed::RemoveDirectory => same_directory(claim.identity, &seen.identity),
-        Deed::Delete | Deed::Truncate => same_file(claim.identity, &seen.identity),
+    let same = match (claim.deed, claim.open_test) {
+        (Deed::RemoveDirectory, OpenTest::Walked(Some(walked))) => {
+            let which = |identity: &Identity| (identity.device, identity.inode);
+            which(&walked) == which(&seen.identity) && same_directory(claim.identity, &seen.identity)
+        }
+        (Deed::RemoveDirectory, _) => false,
+        (Deed::Delete | Deed::Truncate, _) => same_file(claim.identity, &seen.identity),
     };
     if same { Ok(seen) } else { Err(stays(Kept::ViewDiffers)) }
 }
@@ -237,24 +215,20 @@ fn same_directory(upper: &Identity, merged: &Identity) -> bool {
     same_file(&blind(upper), &blind(merged))
 }
 
-fn truncate(parent: &Parent, name: &[u8], expected: &Seen) -> Result<Fate, Errno> {
-    let handle =
-        openat(&parent.merged, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if look_at(handle.as_fd())? != *expected || expected.file_type() != FileType::RegularFile {
+/// Opens exactly the inode that the handle holds, whatever its name leads to by now.
+fn truncate(cleared: &Cleared, own_handles: &OwnedFd) -> Result<Fate, Errno> {
+    if cleared.seen.file_type() != FileType::RegularFile {
         return Ok(Fate::Kept(Kept::Changed));
     }
-    let file = reopen(&handle, OFlags::WRONLY | OFlags::NONBLOCK)?;
+    let name = cleared.merged.as_raw_fd().to_string();
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(own_handles, name.as_str(), flags, Mode::empty())?;
     // Opening may copy a file up; then what is open is not what was seen.
-    if look_at(file.as_fd())? != *expected {
+    if look_at(file.as_fd())? != cleared.seen {
         return Ok(Fate::Kept(Kept::Changed));
     }
     ftruncate(&file, 0)?;
     Ok(Fate::Truncated)
-}
-
-/// Opens exactly the inode that an `O_PATH` handle holds, whatever its name leads to by now.
-fn reopen(handle: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-    open(format!("/proc/self/fd/{}", handle.as_raw_fd()), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 impl Cleared {
@@ -266,9 +240,11 @@ impl Cleared {
     }
 }
 
-fn after_failure(errno: Errno) -> Fate {
+/// What a call's failure says of the entry that it was about.
+pub(super) fn after_failure(errno: Errno) -> Fate {
     match errno {
         Errno::NOENT => Fate::Gone,
+        Errno::XDEV => Fate::Kept(Kept::MountInside),
         // Became a directory, a symlink, or not empty again; its parent became something else.
         Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::NOTEMPTY | Errno::EXIST => {
             Fate::Kept(Kept::Changed)

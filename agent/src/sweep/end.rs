@@ -59,6 +59,10 @@ pub(super) enum End {
     ExecutorUnavailable,
     /// The scan worker died or broke the protocol; how, and the remedy.
     ScanFailed(String),
+    /// The deleter could not be started, died or fell silent.
+    DeleterFailed(String),
+    /// A batch does not come to its end: something that it looks at hangs.
+    Stuck(Duration),
     /// A defect of podsweep.
     Internal(String),
 }
@@ -85,6 +89,8 @@ impl End {
             Self::ObserveOnly | Self::PolicyInvalid(_) | Self::ExecutorUnavailable => Outcome::Refused,
             Self::ScanEnded(ScanEnd::WorkerFailed)
             | Self::ScanFailed(_)
+            | Self::DeleterFailed(_)
+            | Self::Stuck(_)
             | Self::ScanNotStarted { .. }
             | Self::Internal(_) => Outcome::Failed,
         }
@@ -108,6 +114,8 @@ impl End {
             Self::ScanEnded(ScanEnd::EntryLimit) => "EntryLimit",
             Self::ScanEnded(ScanEnd::Timeout) => "ScanTimeout",
             Self::ScanFailed(_) | Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
+            Self::DeleterFailed(_) => "DeleterFailed",
+            Self::Stuck(_) => "Stuck",
             Self::ScanNotBelieved => "ScanNotBelieved",
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
@@ -144,7 +152,10 @@ impl End {
             }
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
-            Self::ScanFailed(why) => why.clone(),
+            Self::ScanFailed(why) | Self::DeleterFailed(why) => why.clone(),
+            Self::Stuck(limit) => format!(
+                "a batch did not end within {limit:?}: a filesystem or a process that it looks at hangs; left alone"
+            ),
             Self::ScanEnded(ScanEnd::WorkerFailed) => "the scan worker died or broke the protocol".into(),
             Self::ScanNotBelieved => {
                 "the scan worker named what it was not asked for; the log says what; not tried again".into()
@@ -172,6 +183,12 @@ pub(super) struct Halt {
 }
 
 impl Halt {
+    /// No file is touched after it.
+    pub(super) fn deadline(&self) -> Instant {
+        let timeout = self.began + self.timeout;
+        self.permit.map_or(timeout, |permit| permit.min(timeout))
+    }
+
     /// The first that holds at `now`.
     pub(super) fn reached(&self, now: Instant) -> Option<End> {
         if self.stop.is_cancelled() {

@@ -1,7 +1,7 @@
 //! The process that a container is known by: a pidfd, its start time, its cgroup. In: a [`Container`]. Out: whether
 //! that container is still there, and a handle on its root. Holds no mount: a handle on the root lives for one batch.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,12 @@ impl Held {
 
     /// Whether the process has ended. One system call: asked before every file.
     pub(super) fn ended(&self) -> bool {
-        let mut watched = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        // A failed poll says nothing of the process; what says nothing counts as ended.
-        poll(&mut watched, PollTimeout::ZERO) != Ok(0)
+        has_ended(self.pidfd.as_fd())
+    }
+
+    /// Its pidfd.
+    pub(super) fn process(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Whether it is still the same container: pidfd, start time, cgroup path, cgroup id.
@@ -132,6 +135,13 @@ impl Held {
             .map_err(|source| KernelError::Read { path: self.directory.clone(), source })?;
         Ok((start_time, cgroup.to_owned(), directory.ino()))
     }
+}
+
+/// Whether the process of a pidfd has ended.
+pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    // A failed poll says nothing of the process; what says nothing counts as ended.
+    poll(&mut watched, PollTimeout::ZERO) != Ok(0)
 }
 
 /// Whether a cgroup path is the container's or below it: its first process may sit in a cgroup nested in the container's (crun, systemd).

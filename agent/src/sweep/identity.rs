@@ -1,4 +1,5 @@
-//! What a name is right now, and whether that is still what was scanned. One statx per question.
+//! What a name is right now, and whether that is still what was scanned. One statx per question, and never one of
+//! what somebody has mounted on the name.
 //!
 //! What overlayfs shows of a file that exists in the upper layer alone (measured on 6.18; upper and lower on one
 //! filesystem, on two, on two with `xino=on`, upper on ext4 and on tmpfs): mode, links, size, mtime, ctime and the
@@ -6,9 +7,9 @@
 //! is a file of the image that was renamed: overlayfs shows the inode number it had in the image. Such a file stays
 //! (`ViewDiffers`), because what tells it apart, the `trusted.overlay.origin` attribute, is for `CAP_SYS_ADMIN`.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, openat2, statx};
 use rustix::io::Errno;
 
 use crate::scan::Identity;
@@ -34,10 +35,26 @@ pub(super) fn file_type(identity: &Identity) -> FileType {
     FileType::from_raw_mode(identity.mode)
 }
 
-/// What `name` in `directory` is; the symlink itself where it is one. A mount on top of it is what is seen.
+/// What `name` in `directory` is; the symlink itself where it is one. `EXDEV` where something is mounted on it.
 pub(super) fn look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Seen, Errno> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(directory, name, flags, wanted()).map(|stat| seen(&stat))
+    look_at(hold(directory, name)?.as_fd())
+}
+
+/// An `O_PATH` handle on `name` in `directory`; on the symlink itself where it is one. `EXDEV` where something is
+/// mounted on it: the server of what is mounted (FUSE, NFS) is not asked, because it may never answer.
+pub(super) fn hold(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let how = ResolveFlags::BENEATH
+        | ResolveFlags::NO_XDEV
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS;
+    openat2(directory, name, flags, Mode::empty(), how)
+}
+
+/// The mount that a handle is on. Nothing else is asked for, so that no server is.
+pub(super) fn mount_of(handle: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(handle, "", flags, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
 }
 
 /// What an open handle (`O_PATH` will do) refers to.
@@ -82,7 +99,6 @@ fn seen(stat: &Statx) -> Seen {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;

@@ -5,7 +5,7 @@
 //! The only file of this stage with unsafe code: no crate at hand wraps `F_SETLEASE`.
 #![allow(unsafe_code, reason = "nix and rustix have no safe F_SETLEASE, F_GETLEASE and F_SETSIG")]
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::libc;
@@ -36,20 +36,25 @@ impl Lease {
     pub(super) fn ask(file: OwnedFd) -> Asked {
         // A broken lease sends SIGIO, which kills. SIGURG is ignored unless a program says otherwise, and says the
         // same: whether the lease was broken is read back by `whole`, not by a signal.
-        if let Err(errno) = control(&file, F_SETSIG, libc::SIGURG) {
+        if let Err(errno) = control(file.as_fd(), F_SETSIG, libc::SIGURG) {
             return Asked::Unknown(errno);
         }
-        match control(&file, libc::F_SETLEASE, libc::F_WRLCK) {
+        match control(file.as_fd(), libc::F_SETLEASE, libc::F_WRLCK) {
             Ok(_) => Asked::Granted(Self(file)),
             Err(Errno::AGAIN) => Asked::InUse,
             Err(errno) => Asked::Unknown(errno),
         }
     }
 
-    /// Whether nobody has tried to open the file since.
-    pub(super) fn whole(&self) -> bool {
-        control(&self.0, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
+    /// The leased file. Whoever is given this handle may ask [`is_whole`] of it: a lease belongs to the open file.
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
+}
+
+/// Whether the lease is there and nobody has tried to open the file since it was granted.
+pub(super) fn is_whole(leased: BorrowedFd<'_>) -> bool {
+    control(leased, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
 }
 
 /// Whether the filesystem of `directory` grants leases, tried on an unnamed file.
@@ -65,11 +70,11 @@ pub fn try_lease(directory: &Path) -> std::io::Result<()> {
 impl Drop for Lease {
     // Closing would do, were it not for a child of this process between fork and exec, which has the descriptor too.
     fn drop(&mut self) {
-        let _ = control(&self.0, libc::F_SETLEASE, libc::F_UNLCK);
+        let _ = control(self.handle(), libc::F_SETLEASE, libc::F_UNLCK);
     }
 }
 
-fn control(file: &OwnedFd, command: libc::c_int, argument: libc::c_int) -> Result<libc::c_int, Errno> {
+fn control(file: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> Result<libc::c_int, Errno> {
     // SAFETY: the descriptor is open for the length of the call (it is borrowed), and the commands used here take an
     // int and no pointer.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
@@ -104,11 +109,11 @@ mod tests {
         let path = directory.path().join("a");
         std::fs::write(&path, "x").unwrap();
         let Asked::Granted(lease) = Lease::ask(File::open(&path).unwrap().into()) else { panic!("no lease") };
-        assert!(lease.whole());
+        assert!(is_whole(lease.handle()));
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
         let opened = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
         assert_eq!(opened.unwrap_err(), Errno::AGAIN);
-        assert!(!lease.whole());
+        assert!(!is_whole(lease.handle()));
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! Sweep: the removing half. Takes candidates from the scan and removes them through the container's own mount view,
 //! by identity, in paced batches, until the first reason to stop.
 //!
+//! ```text
+//! agent    run (pace, halt) -> batch (held, view, audit, lease, open_files) -> tally, end
+//!                                |  handles and claims over one socket
+//! deleter                      deleter -> door
+//! ```
+//!
 //! In: a [`Plan`], the scan's candidates. Out: [`Event`]s, then [`Done`]. Must never: change the upper directory from
 //! the host, follow a symlink, cross a mount, remove what is not exactly what was scanned, go on in doubt.
 
 mod audit;
 mod batch;
+pub mod deleter;
 mod directories;
 mod door;
 mod end;
@@ -18,6 +25,7 @@ mod pace;
 mod plan;
 mod run;
 mod source;
+mod streak;
 mod tally;
 mod view;
 
@@ -27,6 +35,7 @@ mod test_bed;
 mod tests;
 
 pub use audit::{Audit, AuditEntry, AuditResult, Fate};
+pub use deleter::{Deleters, Program};
 pub use event::{Done, Event};
 pub use lease::try_lease;
 pub use plan::{Plan, directory_root, plan_roots};

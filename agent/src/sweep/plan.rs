@@ -1,12 +1,13 @@
 //! What one sweep is to do, and where its scan looks.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::readlinkat;
 
+use super::identity::hold;
 use super::view::View;
 use crate::inventory::{Container, VolumeKind};
 use crate::policy::{JunkRule, Mode, SweepPolicy};
@@ -115,15 +116,19 @@ pub(super) fn literal_prefix(pattern: &str) -> PathBuf {
     components.take_while(|component| !component.contains(['*', '?', '[', ']', '{', '}', '\\'])).collect()
 }
 
-// Each step is one readlinkat relative to the root, on a path whose earlier components were just seen not to be
-// symlinks; this is a note for people, nothing is decided by it.
+// Each step is one entry of the directory before, never another mount: it may be one that never answers. This is a
+// note for people, nothing is decided by it.
 fn symlink_on_the_way(root: BorrowedFd<'_>, prefix: &Path) -> Option<(PathBuf, PathBuf)> {
     let mut at = PathBuf::new();
+    let mut directory: Option<OwnedFd> = None;
     for component in prefix.components() {
         at.push(component);
-        if let Ok(target) = readlinkat(root, &at, Vec::new()) {
+        let from = directory.as_ref().map_or(root, AsFd::as_fd);
+        let entry = hold(from, component.as_os_str().as_bytes()).ok()?;
+        if let Ok(target) = readlinkat(&entry, "", Vec::new()) {
             return Some((at, PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes()))));
         }
+        directory = Some(entry);
     }
     None
 }

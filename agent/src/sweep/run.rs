@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::batch::{Hand, Worked};
+use super::deleter::Deleters;
 use super::end::{End, Halt};
 use super::event::{Done, Event};
 use super::held::Held;
@@ -35,6 +36,10 @@ const CONTAINER_RECHECK: Duration = Duration::from_secs(1);
 /// otherwise hold its candidates until they are stale.
 const BATCH_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a batch that is under way when the sweep's time is up may still take. It asks before every order; past this
+/// it hangs in the kernel (a dead device, a filesystem whose server does not answer).
+const LAST_BATCH: Duration = Duration::from_secs(35);
+
 /// What every sweep of this node works with.
 pub struct Tools<S> {
     /// Starts scans.
@@ -43,6 +48,8 @@ pub struct Tools<S> {
     pub cgroups: Cgroups,
     /// Where removals are written down.
     pub audit: Arc<dyn Audit>,
+    /// Starts deleters.
+    pub deleters: Arc<dyn Deleters>,
     /// Pressure of the node above which the pace halves; twice that: wait.
     pub node_pressure: Pressure,
 }
@@ -92,6 +99,10 @@ pub(super) async fn run_by_clock<S: Scans>(
         report: None,
     };
     let end = course.go(tools).await;
+    if let Some(hand) = course.hand.take() {
+        // Waits for the deleter to be gone, which is not for a thread of the runtime.
+        let _ = spawn_blocking(move || drop(hand)).await;
+    }
     course.done(&end)
 }
 
@@ -151,15 +162,18 @@ impl Course {
         }
         let (plan, halt) = (Arc::clone(&self.plan), self.halt.clone());
         let (audit, cgroups) = (Arc::clone(&tools.audit), tools.cgroups.clone());
+        let deleters = Arc::clone(&tools.deleters);
         let begun = spawn_blocking(move || {
             let held =
                 plan.container.as_ref().map(|container| Held::take(container, &cgroups)).transpose()?;
-            let hand = Hand::new(Arc::clone(&plan), held, audit, halt)
+            let hand = Hand::new(Arc::clone(&plan), held, audit, halt, deleters)
                 .map_err(|error| End::PolicyInvalid(error.to_string()))?;
             let notes = prefix_notes(&plan, &hand.view()?);
             Ok::<_, End>((hand, notes))
         });
-        let (hand, notes) = begun.await.map_err(|error| End::Internal(error.to_string()))??;
+        let limit = self.halt.timeout.saturating_add(LAST_BATCH);
+        let Ok(begun) = tokio::time::timeout(limit, begun).await else { return Err(End::Stuck(limit)) };
+        let (hand, notes) = begun.map_err(|error| End::Internal(error.to_string()))??;
         self.hand = Some(hand);
         for note in notes {
             self.note(note);
@@ -323,7 +337,9 @@ impl Course {
             let worked = hand.work(&batch, now);
             (hand, worked)
         });
-        let (hand, worked) = working.await.map_err(|error| End::Internal(error.to_string()))?;
+        let limit = self.halt.deadline().saturating_duration_since(start) + LAST_BATCH;
+        let Ok(worked) = tokio::time::timeout(limit, working).await else { return Err(End::Stuck(limit)) };
+        let (hand, worked) = worked.map_err(|error| End::Internal(error.to_string()))?;
         self.hand = Some(hand);
         self.worked(start, worked)
     }

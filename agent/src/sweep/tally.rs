@@ -37,7 +37,7 @@ impl Tally {
             Fate::Kept(why) => *figures.kept.entry(why).or_default() += 1,
             Fate::Refused(_) => *figures.kept.entry(Kept::Refused).or_default() += 1,
             Fate::Replaced => *figures.kept.entry(Kept::Changed).or_default() += 1,
-            Fate::NotTried => {}
+            Fate::NotTried | Fate::Unknown => {}
         }
     }
 

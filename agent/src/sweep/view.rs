@@ -1,72 +1,42 @@
 //! The two sides of a file: the host's (upper layer, or a volume's directory) and the container's own mount view.
 //!
-//! In: scan roots, the container. Out: handles on a directory on both sides, every path component checked.
+//! In: handles on the roots of a plan. Out: handles on a directory and its entries on both sides, every path component
+//! checked. The agent opens the roots (`open`) and hands them to the deleter; both walk below them by the same code.
 //! Must never: follow a symlink, cross a mount, open a file for reading or writing, outlive a batch (a handle in a
 //! container's mounts keeps its overlay mounted after the container is gone, and the runtime may mount the same
 //! upper directory again).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+mod open;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::audit::Fate;
-use super::held::{Held, Lost};
-use super::identity::look_at;
-use crate::inventory::{Container, VolumeKind};
-use crate::scan::{Kept, ScanRoot};
+use super::identity::mount_of;
+use crate::scan::Kept;
 
-/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h. A mount id alone may have been reused.
-const OVERLAYFS: u64 = 0x794c_7630;
+pub(super) use open::ViewError;
 
-/// Why the container's view cannot be trusted.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ViewError {
-    /// The container is not the same.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// A root cannot be opened.
-    #[error("cannot open {path:?} ({side}): {errno}")]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Whose view.
-        side: &'static str,
-        /// Why.
-        errno: Errno,
-    },
-    /// What is mounted there is not what the inventory saw.
-    #[error("{path:?} is not the mount that was looked at: {what}")]
-    OtherMount {
-        /// As the container sees it.
-        path: PathBuf,
-        /// The difference.
-        what: String,
-    },
-    /// The plan names a root that the container does not have.
-    #[error("the container has no {kind:?} at {path:?}")]
-    NoSuchRoot {
-        /// Kind.
-        kind: VolumeKind,
-        /// As the container sees it.
-        path: PathBuf,
-    },
-}
+/// Longest path that one call takes: `PATH_MAX` of linux/limits.h, less the NUL. Longer ones are walked in pieces.
+const MAX_PIECE: usize = 4095;
 
 /// Handles on all roots of a plan, good for one batch.
 #[derive(Debug)]
 pub(super) struct View {
-    roots: Vec<Root>,
+    pub(super) roots: Vec<Root>,
 }
 
+/// One root, seen from both sides, and in each of the image's layers.
 #[derive(Debug)]
-struct Root {
-    merged: OwnedFd,
-    upper: OwnedFd,
-    merged_mount: u64,
-    lower: Vec<PathBuf>,
+pub(super) struct Root {
+    /// As the container sees it.
+    pub(super) merged: OwnedFd,
+    /// As the host sees it.
+    pub(super) upper: OwnedFd,
+    /// Roots of the image's layers; none of volumes.
+    pub(super) lower: Vec<OwnedFd>,
 }
 
 /// One directory, seen from both sides.
@@ -83,104 +53,31 @@ pub(super) struct Parent {
 }
 
 impl View {
-    /// Of a container. Every root's mount is compared with what the inventory saw.
-    pub(super) fn of_container(
-        roots: &[ScanRoot],
-        container: &Container,
-        held: &Held,
-    ) -> Result<Self, ViewError> {
-        let root = held.root()?;
-        let roots = roots.iter().map(|scanned| Root::of_container(scanned, container, root.as_fd()));
-        Ok(Self { roots: roots.collect::<Result<_, _>>()? })
-    }
-
-    /// Of plain directories: both sides are the same.
-    pub(super) fn of_directories(roots: &[ScanRoot]) -> Result<Self, ViewError> {
-        let roots = roots.iter().map(|scanned| {
-            let upper = open_host(&scanned.host)?;
-            Root::new(open_host(&scanned.host)?, upper, scanned)
-        });
-        Ok(Self { roots: roots.collect::<Result<_, _>>()? })
-    }
-
     /// The container's side of a root.
     pub(super) fn merged_root(&self, root: u16) -> Option<BorrowedFd<'_>> {
-        self.roots.get(usize::from(root)).map(|root| root.merged.as_fd())
+        self.root(root).ok().map(|root| root.merged.as_fd())
     }
 
     /// A directory below a root (no leading slash; empty: the root itself), on both sides. What cannot be opened
     /// safely comes back as the fate of everything in it.
     pub(super) fn parent(&self, root: u16, directory: &[u8]) -> Result<Parent, Fate> {
-        let root = self.roots.get(usize::from(root)).ok_or(Fate::Kept(Kept::ViewDiffers))?;
+        let root = self.root(root)?;
         let upper = open_beneath(root.upper.as_fd(), directory).map_err(fate_of)?;
         let merged = open_beneath(root.merged.as_fd(), directory).map_err(fate_of)?;
-        let lower = root.lower.iter().filter_map(|layer| in_layer(layer, directory).transpose());
-        let lower =
-            lower.collect::<Result<_, Errno>>().map_err(|errno| Fate::Refused(errno.raw_os_error()))?;
-        Ok(Parent { merged, upper, lower, mount: root.merged_mount })
-    }
-}
-
-impl Root {
-    fn new(merged: OwnedFd, upper: OwnedFd, scanned: &ScanRoot) -> Result<Self, ViewError> {
-        let seen =
-            look_at(merged.as_fd()).map_err(|errno| open_error(&scanned.seen_at, "container", errno))?;
-        Ok(Self { merged, upper, merged_mount: seen.mount, lower: scanned.lower.clone() })
+        let refused = |errno: Errno| Fate::Refused(errno.raw_os_error());
+        let lower = root.lower.iter().filter_map(|layer| in_layer(layer.as_fd(), directory).transpose());
+        let lower = lower.collect::<Result<_, Errno>>().map_err(refused)?;
+        let mount = mount_of(root.merged.as_fd()).map_err(refused)?;
+        Ok(Parent { merged, upper, lower, mount })
     }
 
-    fn of_container(
-        scanned: &ScanRoot,
-        container: &Container,
-        root: BorrowedFd<'_>,
-    ) -> Result<Self, ViewError> {
-        let absent = || ViewError::NoSuchRoot { kind: scanned.kind, path: scanned.seen_at.clone() };
-        if scanned.kind == VolumeKind::WritableLayer {
-            let layer = container.layer.as_ref().ok_or_else(absent)?;
-            let merged =
-                open_beneath(root, b"").map_err(|errno| open_error(Path::new("/"), "container", errno))?;
-            let found = Self::new(merged, open_host(&layer.upper)?, scanned)?;
-            found.must_be(layer.mount_id, &scanned.seen_at)?;
-            found.must_be_overlay(&scanned.seen_at)?;
-            return Ok(found);
-        }
-        let volume = container
-            .volumes
-            .iter()
-            .find(|volume| volume.kind == scanned.kind && volume.mount_point == scanned.seen_at)
-            .ok_or_else(absent)?;
-        let merged = open_volume(root, &volume.mount_point)
-            .map_err(|errno| open_error(&volume.mount_point, "container", errno))?;
-        let found = Self::new(merged, open_host(&volume.host_path)?, scanned)?;
-        found.must_be(volume.mount_id, &scanned.seen_at)?;
-        found.must_be_one_directory(&scanned.seen_at)?;
-        Ok(found)
+    /// The same directory, on the host's side alone.
+    pub(super) fn upper_directory(&self, root: u16, directory: &[u8]) -> Result<OwnedFd, Fate> {
+        open_beneath(self.root(root)?.upper.as_fd(), directory).map_err(fate_of)
     }
 
-    fn must_be(&self, mount: u64, path: &Path) -> Result<(), ViewError> {
-        if self.merged_mount == mount {
-            return Ok(());
-        }
-        let what = format!("mount id {} instead of {mount}", self.merged_mount);
-        Err(ViewError::OtherMount { path: path.to_path_buf(), what })
-    }
-
-    fn must_be_overlay(&self, path: &Path) -> Result<(), ViewError> {
-        let found = fstatfs(&self.merged).map_err(|errno| open_error(path, "container", errno))?;
-        if u64::try_from(found.f_type) == Ok(OVERLAYFS) {
-            return Ok(());
-        }
-        let what = format!("filesystem {:#x} instead of overlayfs", found.f_type);
-        Err(ViewError::OtherMount { path: path.to_path_buf(), what })
-    }
-
-    fn must_be_one_directory(&self, path: &Path) -> Result<(), ViewError> {
-        let of =
-            |side: &OwnedFd| look_at(side.as_fd()).map(|seen| (seen.identity.device, seen.identity.inode));
-        if of(&self.merged).is_ok_and(|merged| of(&self.upper) == Ok(merged)) {
-            return Ok(());
-        }
-        let what = "the host's directory is another one".to_owned();
-        Err(ViewError::OtherMount { path: path.to_path_buf(), what })
+    fn root(&self, root: u16) -> Result<&Root, Fate> {
+        self.roots.get(usize::from(root)).ok_or(Fate::Kept(Kept::ViewDiffers))
     }
 }
 
@@ -204,40 +101,43 @@ fn open_beneath(root: BorrowedFd<'_>, directory: &[u8]) -> Result<OwnedFd, Errno
     resolve(root, directory, ResolveFlags::NO_XDEV)
 }
 
-/// A volume is on a mount of its own, perhaps on another volume: the way there may cross mounts, its end is compared
-/// with mountinfo.
-fn open_volume(root: BorrowedFd<'_>, mount_point: &Path) -> Result<OwnedFd, Errno> {
-    let path = mount_point.as_os_str().as_bytes();
-    resolve(root, path.strip_prefix(b"/").unwrap_or(path), ResolveFlags::empty())
-}
-
 fn resolve(root: BorrowedFd<'_>, path: &[u8], more: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS | more;
-    openat2(root, path, flags, Mode::empty(), how)
+    let mut rest = path;
+    let mut at: Option<OwnedFd> = None;
+    loop {
+        let (piece, next) = first_piece(rest)?;
+        let piece = if piece.is_empty() { b"." } else { piece };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let from = at.as_ref().map_or(root, AsFd::as_fd);
+        let reached = openat2(from, piece, flags, Mode::empty(), confined(more))?;
+        if next.is_empty() {
+            return Ok(reached);
+        }
+        at = Some(reached);
+        rest = next;
+    }
 }
 
-/// The host's own paths may hold symlinks (Docker's short layer names do).
-fn open_host(path: &Path) -> Result<OwnedFd, ViewError> {
-    open_directory(path).map_err(|errno| open_error(path, "host", errno))
+/// As many whole components as one call takes, and the others.
+fn first_piece(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
+    if path.len() <= MAX_PIECE {
+        return Ok((path, b""));
+    }
+    let end = path[..=MAX_PIECE].iter().rposition(|&byte| byte == b'/').ok_or(Errno::NAMETOOLONG)?;
+    Ok((&path[..end], &path[end + 1..]))
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+fn confined(more: ResolveFlags) -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS | more
 }
 
 // A symlink or a file where the upper layer has a directory is covered by that directory: nothing below it shows.
-fn in_layer(layer: &Path, directory: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-    match open_beneath(open_directory(layer)?.as_fd(), directory) {
+fn in_layer(layer: BorrowedFd<'_>, directory: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    match open_beneath(layer, directory) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-fn open_error(path: &Path, side: &'static str, errno: Errno) -> ViewError {
-    ViewError::Open { path: path.to_path_buf(), side, errno }
 }
 
 /// What a failed walk to a directory means for the files that were in it.
@@ -253,6 +153,7 @@ fn fate_of(errno: Errno) -> Fate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identity::{hold, look_at};
     use super::*;
 
     #[test]
@@ -275,5 +176,24 @@ mod tests {
         assert_eq!(view.parent(0, b"link/below").unwrap_err(), Fate::Kept(Kept::Changed));
         assert_eq!(view.parent(0, b"real/gone").unwrap_err(), Fate::Gone);
         assert_eq!(view.parent(1, b"real").unwrap_err(), Fate::Kept(Kept::ViewDiffers));
+    }
+
+    #[test]
+    fn a_path_longer_than_one_call_takes_is_walked_in_pieces() {
+        let top = tempfile::tempdir().unwrap();
+        let view = View::of_directories(&[super::super::plan::directory_root(top.path())]).unwrap();
+        let (mut at, mut path) = (std::fs::File::open(top.path()).unwrap().into(), Vec::new());
+        for _ in 0..40 {
+            let name = "d".repeat(200);
+            rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU).unwrap();
+            at = hold(AsFd::as_fd(&at), name.as_bytes()).unwrap();
+            path.extend_from_slice(name.as_bytes());
+            path.push(b'/');
+        }
+        path.pop();
+        assert!(path.len() > MAX_PIECE);
+        let found = view.parent(0, &path).unwrap();
+        assert_eq!(look_at(found.upper.as_fd()).unwrap(), look_at(at.as_fd()).unwrap());
+        assert_eq!(first_piece(&[b'x'; 5000]), Err(Errno::NAMETOOLONG));
     }
 }

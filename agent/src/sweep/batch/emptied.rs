@@ -7,10 +7,12 @@ use std::time::Duration;
 use rustix::fs::{Dir, Mode, OFlags, openat};
 
 use super::super::audit::{AuditEntry, Fate};
-use super::super::door::{self, Claim, Deed, OpenTest};
+use super::super::deleter::{Claimed, MAX_CLAIMS, Tested};
+use super::super::door::Deed;
 use super::super::end::End;
-use super::super::identity::look;
+use super::super::identity::{hold, look, look_at};
 use super::super::open_files::{InUse, Wanted};
+use super::super::streak::Streak;
 use super::super::tally::Tally;
 use super::super::view::{View, split};
 use super::Hand;
@@ -68,20 +70,17 @@ impl Hand {
     ) -> Result<Vec<(u16, Vec<u8>, u16)>, End> {
         let entries: Vec<AuditEntry> = emptied.iter().map(|one| self.directory_entry(one)).collect();
         self.announce(&entries)?;
-        let walk =
-            InUse::look(&wanted_directories(view, emptied), self.reach(emptied.iter().map(|one| one.root)));
+        let seen: Vec<_> = emptied.iter().map(|one| as_the_container_sees_it(view, one)).collect();
+        let mut wanted = Wanted::default();
+        seen.iter().flatten().for_each(|identity| wanted.directory(identity));
+        let walk = InUse::look(&wanted, self.reach(emptied.iter().map(|one| one.root)));
         if let Some(doubt) = walk.doubt() {
             tally.note(format!("OpenFilesUnreadable: {doubt}"));
         }
         let mut fates = vec![Fate::NotTried; emptied.len()];
-        let mut passed = Ok(());
-        for (one, fate) in emptied.iter().zip(&mut fates) {
-            passed = self.must_go_on();
-            if passed.is_err() {
-                break;
-            }
-            *fate = remove_directory(view, one, &walk, now);
-        }
+        let claims: Vec<_> =
+            emptied.iter().zip(&seen).filter_map(|(one, seen)| claim(one, *seen, &walk)).collect();
+        let passed = self.pass_directories(&claims, &mut fates, now);
         let written = self.write_down(&fates);
         let mut in_use = Vec::new();
         for (one, fate) in emptied.iter().zip(&fates) {
@@ -95,6 +94,23 @@ impl Hand {
             }
         }
         passed.and(written).map(|()| in_use)
+    }
+
+    /// Directories have no leases: as many at a time as one order takes.
+    fn pass_directories(&mut self, claims: &[Claimed], fates: &mut [Fate], now: Duration) -> Result<(), End> {
+        for (claims, fates) in claims.chunks(MAX_CLAIMS).zip(fates.chunks_mut(MAX_CLAIMS)) {
+            self.must_go_on()?;
+            // Refused is no more than "stays" to a directory: the streak is the files'.
+            let (deadline, streak) = (self.halt.deadline(), Streak::new(u32::MAX));
+            match self.deleter()?.pass(claims.to_vec(), &[], now, deadline, streak) {
+                Ok(answer) => fates.iter_mut().zip(answer).for_each(|(fate, new)| *fate = new),
+                Err(failed) => {
+                    fates.fill(Fate::Unknown);
+                    return Err(failed.into());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn directory_entry(&self, one: &Emptied) -> AuditEntry {
@@ -119,26 +135,23 @@ fn empty_directory(view: &View, root: u16, path: &[u8]) -> Option<Identity> {
     empty.then(|| look(parent.upper.as_fd(), name).ok().map(|seen| seen.identity)).flatten()
 }
 
-fn wanted_directories(view: &View, emptied: &[Emptied]) -> Wanted {
-    let mut wanted = Wanted::default();
-    for one in emptied {
-        let Some((above, name)) = split(&one.path) else { continue };
-        let Ok(parent) = view.parent(one.root, above) else { continue };
-        if let Ok(seen) = look(parent.merged.as_fd(), name) {
-            wanted.directory(&seen.identity);
-        }
-    }
-    wanted
+fn as_the_container_sees_it(view: &View, one: &Emptied) -> Option<Identity> {
+    let (above, name) = split(&one.path)?;
+    let parent = view.parent(one.root, above).ok()?;
+    let entry = hold(parent.merged.as_fd(), name).ok()?;
+    look_at(entry.as_fd()).ok().map(|seen| seen.identity)
 }
 
-fn remove_directory(view: &View, one: &Emptied, walk: &InUse, now: Duration) -> Fate {
-    let Some((above, name)) = split(&one.path) else { return Fate::NotTried };
-    let parent = match view.parent(one.root, above) {
-        Ok(parent) => parent,
-        Err(fate) => return fate,
-    };
-    let open_test = OpenTest::Walk(walk);
-    let claim =
-        Claim { name, identity: &one.identity, deed: Deed::RemoveDirectory, open_test, now, act: true };
-    door::pass(&parent, &claim).unwrap_or(Fate::Kept(Kept::Open))
+fn claim(one: &Emptied, seen: Option<Identity>, walk: &InUse) -> Option<Claimed> {
+    let (directory, name) = split(&one.path)?;
+    // One that is not seen was not asked for, so nobody can say that it is not in use.
+    let in_use = seen.is_none_or(|seen| walk.holds(name, &seen));
+    Some(Claimed {
+        root: one.root,
+        directory: directory.to_vec(),
+        name: name.to_vec(),
+        identity: one.identity,
+        deed: Deed::RemoveDirectory,
+        tested: if in_use { Tested::InUse } else { Tested::Walked(seen) },
+    })
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::event::Event;
 use super::super::plan::Plan;
-use super::super::test_bed::{Lister, Remembers, list, policy_with, rule};
+use super::super::test_bed::{InThisProcess, Lister, Remembers, list, policy_with, rule};
 use super::{Ran, directory_plan, sweep};
 use crate::policy::{Action, Executor, Mode, Pressure, Spec, StopWhen};
 use crate::report::Outcome;
@@ -176,6 +176,7 @@ async fn pressure_holds_it_up_until_somebody_stops_it() {
         scans: Lister::of(list(directory.path(), Action::Delete)),
         cgroups: super::Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()) as Arc<dyn super::Audit>,
+        deleters: Arc::new(InThisProcess),
         node_pressure: Pressure { cpu: -1.0, io: -1.0, memory: -1.0 },
     };
     let (sender, mut events) = tokio::sync::mpsc::channel(100);
@@ -226,6 +227,7 @@ async fn a_young_file_stays_whatever_the_scan_said() {
         scans: Lister::of(list(directory.path(), Action::Delete)),
         cgroups: super::Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()) as Arc<dyn super::Audit>,
+        deleters: Arc::new(InThisProcess),
         node_pressure: super::ANY_PRESSURE,
     };
     let (sender, _events) = tokio::sync::mpsc::channel(100);

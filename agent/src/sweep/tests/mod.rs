@@ -3,6 +3,7 @@
 mod container;
 mod course;
 mod overlay;
+mod properties;
 mod sources;
 
 use std::path::Path;
@@ -19,7 +20,7 @@ use super::event::{Done, Event};
 use super::held::Held;
 use super::plan::{Plan, directory_root, plan_roots};
 use super::run::{Tools, run_by_clock};
-use super::test_bed::{ANY_PRESSURE, Lister, Pod, Remembers, in_an_hour, policy};
+use super::test_bed::{ANY_PRESSURE, InThisProcess, Lister, Pod, Remembers, in_an_hour, policy};
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
 use crate::policy::{JunkRule, Mode};
@@ -46,7 +47,14 @@ fn work(plan: Plan, candidates: &[Candidate]) -> (Worked, Vec<(String, Fate)>) {
     let audit = Arc::new(Remembers::default());
     let held =
         plan.container.as_ref().map(|container| Held::take(container, &Cgroups::find().unwrap()).unwrap());
-    let mut hand = Hand::new(Arc::new(plan), held, Arc::clone(&audit) as Arc<dyn Audit>, halt()).unwrap();
+    let mut hand = Hand::new(
+        Arc::new(plan),
+        held,
+        Arc::clone(&audit) as Arc<dyn Audit>,
+        halt(),
+        Arc::new(InThisProcess),
+    )
+    .unwrap();
     let worked = hand.work(candidates, in_an_hour());
     let paths = candidates.iter().map(|candidate| String::from_utf8_lossy(&candidate.path).into_owned());
     let results = audit.results.lock().unwrap();
@@ -85,6 +93,7 @@ async fn sweep(
         scans,
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::clone(&audit) as Arc<dyn Audit>,
+        deleters: Arc::new(InThisProcess),
         node_pressure: ANY_PRESSURE,
     };
     let (sender, mut receiver) = mpsc::channel(10_000);

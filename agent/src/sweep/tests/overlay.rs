@@ -11,10 +11,9 @@ use std::process::{Command, Stdio};
 use nix::mount::{MsFlags, mount};
 
 use super::super::audit::Fate;
-use super::super::door::{self, Claim, Deed, OpenTest};
+use super::super::door::{self, Claim, Deed, OpenTest, Rights};
 use super::super::held::Held;
 use super::super::identity::look;
-use super::super::open_files::InUse;
 use super::super::test_bed::{Pod, in_an_hour, list, rule};
 use super::super::view::View;
 use super::{fate, plan_of, work, work_all};
@@ -175,16 +174,14 @@ fn a_directory_that_is_a_mount_point_is_not_removed_though_it_is_empty_below() {
     let view = View::of_container(&plan.roots, plan.container.as_ref().unwrap(), &held).unwrap();
     let parent = view.parent(0, b"tmp").unwrap();
     let identity = look(parent.upper.as_fd(), b"covered").unwrap().identity;
-    let nobody = InUse::default();
     let claim = Claim {
         name: b"covered",
         identity: &identity,
         deed: Deed::RemoveDirectory,
-        open_test: OpenTest::Walk(&nobody),
+        open_test: OpenTest::Walked(Some(identity)),
         now: in_an_hour(),
-        act: true,
     };
-    assert_eq!(door::pass(&parent, &claim), Ok(Fate::Kept(Kept::MountInside)));
+    assert_eq!(door::pass(&parent, &claim, &Rights::Remove), Fate::Kept(Kept::MountInside));
     assert_ne!(pod.mount_id("/tmp/covered"), pod.mount_id("/tmp"));
 }
 
