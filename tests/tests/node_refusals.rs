@@ -84,7 +84,7 @@ fn ask(agent: &Agent, method: &str, path: &str, body: Option<&Value>) {
 }
 
 #[test]
-fn levels_0_to_5_and_7_say_no_in_every_place_that_shows_it() {
+fn levels_0_to_5_say_no_in_every_place_that_shows_it() {
     let (one, other) = (container(3000), container(10));
     let slow = Scratch { sweep: SLOW, ..Scratch::by_hand("slow") }.of(&one);
     let no_storage = Scratch::by_hand("volumes").of(&one).replace("paths:", "volumes: [EmptyDir], paths:");
