@@ -57,7 +57,7 @@ A sweep does not come across these files, so nothing counts them.
 ";
 
 /// Why a sweep that began ended early, as its record says it. `tests` compares them with the sweep stage's own.
-const ENDED: [(&str, &str); 18] = [
+const ENDED: [(&str, &str); 20] = [
     ("StopWhen", "`sweep.stopWhen`: enough is free"),
     ("MaxFiles", "`sweep.maxFiles` reached"),
     ("Timeout", "`sweep.timeout` reached"),
