@@ -28,7 +28,10 @@ pub(crate) enum Changes {
 
 impl Changes {
     fn rights(self) -> BitFlags<AccessFs> {
-        let removal = make_bitflags!(AccessFs::{RemoveFile | RemoveDir});
+        // A name is moved aside within its directory before it is removed, which Landlock takes for making one.
+        let removal = make_bitflags!(AccessFs::{
+            RemoveFile | RemoveDir | MakeReg | MakeSym | MakeFifo | MakeSock
+        });
         match self {
             Self::None => BitFlags::empty(),
             Self::Removal => removal,

@@ -51,8 +51,9 @@ pub enum Fate {
     Kept(Kept),
     /// The kernel refused, with this errno. Counted as [`Kept::Refused`].
     Refused(i32),
-    /// The name was unlinked, but the scanned inode lives on: something else had taken the name in the
-    /// microseconds between the last check and the call. Ends the sweep.
+    /// Another file had taken the name in the microseconds after the last check. It is beside it, under a name that
+    /// begins with `.podsweep-`, because yet another one has the name by now; or it is gone, where the filesystem had
+    /// no room to move it aside first. Ends the sweep.
     Replaced,
     /// The sweep ended before its turn.
     NotTried,

@@ -5,15 +5,19 @@
 //! In: a directory held on both sides, a name in it, what it was when it was scanned. Out: its [`Fate`].
 //! Must never: take a path, follow a symlink, act on what differs in anything from what was scanned.
 //!
-//! What is left to chance: Linux cannot unlink an inode, only a name. Between the last look at the name and the
-//! call (microseconds), a process of the container may rename another file over it; that file is then removed in
-//! its place. It is seen at once, because the scanned inode lives on, and ends the sweep ([`Fate::Replaced`]).
+//! Linux cannot unlink a file, only a name, and between the last look at the name and the call a process of the
+//! container may rename another file to it. So the name is first moved aside, to one that nobody can know; what came
+//! along is looked at, and removed only if it is the file that was asked for. Another one is put back.
+//!
+//! What is left to chance: a process that finds the new name out within microseconds and renames a file to it (on
+//! purpose, then); a filesystem with no room for the other name, where the old one is unlinked as it is. If the scanned
+//! file lives on after that, it is seen, and ends the sweep ([`Fate::Replaced`]).
 #![allow(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ftruncate, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ftruncate, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +27,12 @@ use super::lease;
 use super::view::Parent;
 use crate::policy::junk::MINIMUM_AGE;
 use crate::scan::{Identity, Kept};
+
+/// How a name that was moved aside begins.
+const ASIDE: &str = ".podsweep-";
+
+/// Longest name, bytes (linux/limits.h).
+const NAME_MAX: usize = 255;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,9 +98,7 @@ pub(super) fn pass(parent: &Parent, claim: &Claim<'_>, rights: &Rights) -> Fate 
     }
     let done = match (claim.deed, rights) {
         (_, Rights::Look) => Ok(Fate::WouldGo),
-        (Deed::Delete, _) => {
-            unlinkat(&parent.merged, claim.name, AtFlags::empty()).map(|()| cleared.after_unlink())
-        }
+        (Deed::Delete, _) => delete(&parent.merged, claim.name, &cleared),
         (Deed::RemoveDirectory, _) => {
             unlinkat(&parent.merged, claim.name, AtFlags::REMOVEDIR).map(|()| Fate::Removed)
         }
@@ -215,6 +223,47 @@ fn same_directory(upper: &Identity, merged: &Identity) -> bool {
     same_file(&blind(upper), &blind(merged))
 }
 
+/// Moves the name aside, looks at what came along, removes it.
+fn delete(directory: &OwnedFd, name: &[u8], cleared: &Cleared) -> Result<Fate, Errno> {
+    let aside = aside(name);
+    match renameat_with(directory, name, directory, aside.as_slice(), RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // No room in the directory for another name (it is a full disk that sweeps are for), or no such call on this
+        // filesystem.
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::INVAL) => {
+            return unlinkat(directory, name, AtFlags::empty()).map(|()| cleared.after_unlink());
+        }
+        Err(errno) => return Err(errno),
+    }
+    if !cleared.is_at(directory, &aside) {
+        return Ok(put_back(directory, &aside, name));
+    }
+    match unlinkat(directory, aside.as_slice(), AtFlags::empty()) {
+        Ok(()) => Ok(cleared.after_unlink()),
+        Err(errno) => match put_back(directory, &aside, name) {
+            Fate::Replaced => Ok(Fate::Replaced),
+            _ => Err(errno),
+        },
+    }
+}
+
+/// Never over another file: where a third has taken the name by now, the second stays beside it.
+fn put_back(directory: &OwnedFd, aside: &[u8], name: &[u8]) -> Fate {
+    match renameat_with(directory, aside, directory, name, RenameFlags::NOREPLACE) {
+        Ok(()) => Fate::Kept(Kept::Changed),
+        Err(_) => Fate::Replaced,
+    }
+}
+
+/// A name that cannot be foretold (80 random bits) and ends as the old one does, so that most patterns name it, too,
+/// should a file be left under it.
+fn aside(name: &[u8]) -> Vec<u8> {
+    let mut aside = format!("{ASIDE}{}-", ulid::Ulid::new()).into_bytes();
+    let room = NAME_MAX.saturating_sub(aside.len());
+    aside.extend_from_slice(&name[name.len().saturating_sub(room)..]);
+    aside
+}
+
 /// Opens exactly the inode that the handle holds, whatever its name leads to by now.
 fn truncate(cleared: &Cleared, own_handles: &OwnedFd) -> Result<Fate, Errno> {
     if cleared.seen.file_type() != FileType::RegularFile {
@@ -232,6 +281,14 @@ fn truncate(cleared: &Cleared, own_handles: &OwnedFd) -> Result<Fate, Errno> {
 }
 
 impl Cleared {
+    /// Whether the file that was cleared is what has this name, and nothing is mounted on it. The rename has changed its
+    /// ctime, and nothing else.
+    fn is_at(&self, directory: &OwnedFd, name: &[u8]) -> bool {
+        let now = hold(directory.as_fd(), name).and_then(|entry| look_at(entry.as_fd()));
+        let timeless = |seen: &Seen| Seen { identity: Identity { ctime: (0, 0), ..seen.identity }, ..*seen };
+        now.is_ok_and(|now| timeless(&now) == timeless(&self.seen))
+    }
+
     fn after_unlink(&self) -> Fate {
         match look_at(self.upper.as_fd()) {
             Ok(seen) if seen.identity.links == 0 => Fate::Removed,
@@ -256,6 +313,37 @@ pub(super) fn after_failure(errno: Errno) -> Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_aside_is_never_the_same_never_too_long_and_ends_as_the_old_one() {
+        for name in [&b"a.tmp"[..], &[b'x'; 255], &[0xff; 255], b"x"] {
+            let (one, other) = (aside(name), aside(name));
+            assert!(one != other && one.len() <= NAME_MAX && !one.contains(&b'/'), "{}", one.escape_ascii());
+            assert!(
+                one.ends_with(&name[name.len().saturating_sub(200)..]) && one.starts_with(ASIDE.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn another_file_that_came_along_is_put_back_and_never_over_a_third() {
+        let top = tempfile::tempdir().unwrap();
+        for name in ["junk", "precious", "third"] {
+            std::fs::write(top.path().join(name), name).unwrap();
+        }
+        let directory: OwnedFd = std::fs::File::open(top.path()).unwrap().into();
+        let entry = |name: &[u8]| hold(directory.as_fd(), name).unwrap();
+        let (upper, merged) = (entry(b"junk"), entry(b"junk"));
+        let seen = look_at(merged.as_fd()).unwrap();
+        let cleared = Cleared { upper, merged, seen };
+        // What an attacker does between the last look and the call.
+        std::fs::rename(top.path().join("precious"), top.path().join("junk")).unwrap();
+        assert_eq!(delete(&directory, b"junk", &cleared), Ok(Fate::Kept(Kept::Changed)));
+        assert_eq!(std::fs::read(top.path().join("junk")).unwrap(), b"precious");
+        assert_eq!(put_back(&directory, b"junk", b"third"), Fate::Replaced);
+        assert_eq!(std::fs::read(top.path().join("third")).unwrap(), b"third");
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn age_is_that_of_the_newest_time_and_no_time_is_no_age() {

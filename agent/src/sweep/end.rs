@@ -145,11 +145,10 @@ impl End {
                 let errno = Errno::from_raw_os_error(*errno);
                 format!("the kernel refused {refusals} times in a row, last: {errno}")
             }
-            Self::Replaced(path) => {
-                format!(
-                    "{path}: another file took this name in the moment of its removal and is gone in its place"
-                )
-            }
+            Self::Replaced(path) => format!(
+                "{path}: another file took this name in the moment of its removal; look for it beside that, under a \
+                 name that begins with .podsweep-; where there is none, it is gone"
+            ),
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
             Self::ScanFailed(why) | Self::DeleterFailed(why) => why.clone(),

@@ -12,6 +12,9 @@ use seccompiler::BackendError;
 use super::super::door::Rights;
 use crate::confinement::filter::{Filter, Must};
 
+/// `RENAME_NOREPLACE` of linux/fs.h; libc has it as an unsigned number.
+const NOREPLACE: i32 = 1;
+
 /// For a deleter with these rights, whose agent is at the other end of `socket`.
 pub(super) fn filter(socket: BorrowedFd<'_>, rights: &Rights) -> Result<Filter, BackendError> {
     let mut filter = Filter::new()?;
@@ -29,9 +32,9 @@ pub(super) fn filter(socket: BorrowedFd<'_>, rights: &Rights) -> Result<Filter, 
     filter.allow(&[libc::SYS_ppoll]);
     match rights {
         Rights::Look => {}
-        Rights::Remove => filter.allow_if(libc::SYS_unlinkat, &relative)?,
+        Rights::Remove => allow_removal(&mut filter)?,
         Rights::RemoveAndTruncate(own_handles) => {
-            filter.allow_if(libc::SYS_unlinkat, &relative)?;
+            allow_removal(&mut filter)?;
             let (mask, write) = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC, libc::O_WRONLY);
             let own = Must::Be(0, own_handles.as_raw_fd());
             filter.allow_if(libc::SYS_openat, &[own, Must::Have(2, mask, write)])?;
@@ -39,4 +42,14 @@ pub(super) fn filter(socket: BorrowedFd<'_>, rights: &Rights) -> Result<Filter, 
         }
     }
     Ok(filter)
+}
+
+/// A name is moved aside before it is removed, and never over another.
+fn allow_removal(filter: &mut Filter) -> Result<(), BackendError> {
+    filter.allow_if(libc::SYS_unlinkat, &[Must::NotBe(0, libc::AT_FDCWD)])?;
+    let never_over = Must::Be(4, NOREPLACE);
+    filter.allow_if(
+        libc::SYS_renameat2,
+        &[Must::NotBe(0, libc::AT_FDCWD), Must::NotBe(2, libc::AT_FDCWD), never_over],
+    )
 }

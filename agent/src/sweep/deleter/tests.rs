@@ -100,6 +100,15 @@ fn try_it(
         "write" => rustix::io::write(junk, b"x").map(drop),
         "open for writing" => openat(root, "junk", OFlags::WRONLY, Mode::empty()).map(drop),
         "rename" => rustix::fs::renameat(root, "junk", root, "other"),
+        "rename over" => {
+            rustix::fs::renameat_with(root, "junk", root, "other", rustix::fs::RenameFlags::EXCHANGE)
+        }
+        "move aside" => {
+            rustix::fs::renameat_with(root, "junk", root, "other", rustix::fs::RenameFlags::NOREPLACE)
+        }
+        "move outside" => {
+            rustix::fs::renameat_with(root, "junk", root, "../other", rustix::fs::RenameFlags::NOREPLACE)
+        }
         "mkdir" => rustix::fs::mkdirat(root, "other", Mode::RWXU),
         "link" => rustix::fs::linkat(root, "junk", root, "other", AtFlags::empty()),
         "symlink" => rustix::fs::symlinkat("junk", root, "other"),
@@ -152,6 +161,7 @@ fn what_no_deleter_needs_kills_it_and_changes_nothing() {
         "truncate in part",
         "write",
         "rename",
+        "rename over",
         "mkdir",
         "link",
         "symlink",
@@ -173,7 +183,7 @@ fn what_no_deleter_needs_kills_it_and_changes_nothing() {
 #[test]
 fn a_changing_call_kills_a_dry_run() {
     let stage = Stage::new();
-    for attempt in ["unlink", "unlink outside", "truncate", "open for writing"] {
+    for attempt in ["unlink", "unlink outside", "move aside", "truncate", "open for writing"] {
         let status = stage.attempt(Means::Look, attempt);
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{attempt}: {status:?}");
         stage.must_be_whole(attempt);
@@ -198,15 +208,10 @@ fn what_the_filter_cannot_see_landlock_refuses() {
     }
     let stage = Stage::new();
     for means in [Means::Look, Means::Remove, Means::RemoveAndTruncate] {
-        let reading = [
-            "create",
-            "create outside",
-            "truncate outside",
-            "truncate outside by path",
-            "read outside",
-            "read",
-        ];
-        let removing = ["unlink outside", "unlink outside by path"];
+        let reading =
+            ["create outside", "truncate outside", "truncate outside by path", "read outside", "read"];
+        let removing = ["unlink outside", "unlink outside by path", "move outside"];
+        // A dry run is killed by the calls themselves.
         let removing = if means == Means::Look { &[][..] } else { &removing[..] };
         for attempt in reading.iter().chain(removing) {
             let status = stage.attempt(means, attempt);
