@@ -150,7 +150,12 @@ impl Reach<'_> {
     // What cannot be told is included.
     fn includes(self, process: &OwnedFd) -> bool {
         let Self::Cgroup(container) = self else { return true };
-        let Ok(mut lines) = lines(process, b"cgroup") else { return true };
+        let mut lines = match lines(process, b"cgroup") {
+            Ok(lines) => lines,
+            // It has ended, and holds nothing any more.
+            Err(Errno::NOENT | Errno::SRCH) => return false,
+            Err(_) => return true,
+        };
         let cgroup = lines.find_map(|line| line.ok()?.strip_prefix(b"0::").map(<[u8]>::to_vec));
         cgroup.is_none_or(|cgroup| std::str::from_utf8(&cgroup).map_or(true, |path| is_in(path, container)))
     }
@@ -350,7 +355,9 @@ mod tests {
         wanted.file(b"podsweep-open-files.sock", &one);
         assert!(InUse::look(&wanted, REACH).holds(b"podsweep-open-files.sock", &one));
         drop(listener);
-        assert!(!InUse::look(&wanted, REACH).holds(b"podsweep-open-files.sock", &one));
+        let found = InUse::look(&wanted, REACH);
+        assert_eq!(found.doubt(), None);
+        assert!(!found.holds(b"podsweep-open-files.sock", &one));
     }
 
     #[test]
