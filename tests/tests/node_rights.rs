@@ -31,7 +31,8 @@ const FILES: u32 = 3000;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Process {
-    process: String,
+    #[serde(rename = "process")]
+    name: String,
     keeps: Vec<Keeps>,
     in_reserve: Vec<Keeps>,
     leaves_to_children: Vec<String>,
@@ -50,7 +51,7 @@ fn told() -> BTreeMap<String, Process> {
         .output()
         .unwrap();
     let processes: Vec<Process> = serde_json::from_slice(&doctor.stdout).unwrap();
-    processes.into_iter().map(|process| (process.process.clone(), process)).collect()
+    processes.into_iter().map(|process| (process.name.clone(), process)).collect()
 }
 
 fn bits<'n>(names: impl Iterator<Item = &'n str>) -> u64 {
@@ -85,7 +86,7 @@ fn only(pid: i32) -> Rights {
 
 fn must_keep_only(pid: i32, told: &Process) {
     let rights = only(pid);
-    let name = &told.process;
+    let name = &told.name;
     assert_eq!(rights.effective, here(&told.keeps), "{name}: effective");
     assert_eq!(rights.permitted, here(&told.keeps) | here(&told.in_reserve), "{name}: permitted");
     let children = bits(told.leaves_to_children.iter().map(String::as_str));
@@ -118,20 +119,22 @@ fn one(subcommand: &str) -> i32 {
 fn agent_scanner_and_deleter_keep_what_doctor_says_and_no_more() {
     let told = told();
     let (agent, container, id) = sweep_of("Enforce", SLOW);
+    let own = rights::namespaces(agent.pid().unwrap()).unwrap();
+    // The scanner first: it may be done long before the deleter is.
+    let scanner = one("scan-worker");
+    wait::until_true("it is confined", STARTED_WITHIN, || Ok(only(scanner).seccomp == 2)).unwrap();
+    must_keep_only(scanner, &told["scan worker"]);
+    must_be_confined(scanner);
+    assert_eq!(rights::namespaces(scanner).unwrap(), own);
+
     let removes = || Ok(agent.api().sweep(&id)?.sweep.removed >= 40);
     wait::until_true("the sweep removes", STARTED_WITHIN, removes).unwrap();
-    let (scanner, deleter) = (one("scan-worker"), one("deleter"));
-
+    let deleter = one("deleter");
     must_keep_only(agent.pid().unwrap(), &told["agent"]);
-    must_keep_only(scanner, &told["scan worker"]);
     must_keep_only(deleter, &told["deleter"]);
-    must_be_confined(scanner);
     must_be_confined(deleter);
-
     // No namespace entered.
-    let own = rights::namespaces(agent.pid().unwrap()).unwrap();
     assert_eq!(rights::namespaces(deleter).unwrap(), own);
-    assert_eq!(rights::namespaces(scanner).unwrap(), own);
     // Nothing of the container is mapped.
     let root = container.root().unwrap();
     for path in rights::mapped(deleter).unwrap() {
