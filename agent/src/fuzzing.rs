@@ -18,6 +18,7 @@ use crate::inventory::{cgroup_name, mounts, overlay};
 use crate::scan::protocol::Checked;
 use crate::scan::wire::{self, Messages, WireError};
 use crate::scan::{ScanMessage, ScanRequest};
+use crate::sweep::deleter::{DeleterError, look_through};
 
 /// Whose container a cgroup is, by its path: runtime, container id, pod uid.
 pub fn container_of_cgroup(path: &str) -> Option<(Runtime, String, Option<String>)> {
@@ -94,6 +95,11 @@ pub async fn believed(bytes: &[u8], request: &ScanRequest) -> (Vec<ScanMessage>,
             }
         }
     }
+}
+
+/// A deleter that may only look, shown `directory` and then given these packets: its answers, and how it ended.
+pub fn deleter(directory: &Path, packets: &[&[u8]]) -> (Vec<Vec<u8>>, Result<(), DeleterError>) {
+    look_through(directory, packets)
 }
 
 /// Serves one connection to its end: as the unix socket does, or with a token file as TCP does.

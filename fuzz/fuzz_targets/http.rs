@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use podsweep::control::{
-    BreakerView, ContainerView, Node, Refused, RefusedKind, Status, SweepRequest, SweepsQuery,
+    BreakerView, ContainerView, ExplainRequest, Node, Refused, RefusedKind, Status, SweepRequest, SweepsQuery,
 };
+use podsweep::gate::Standing;
 use podsweep::inventory::Target;
 use podsweep::report::SweepRecord;
 use tempfile::NamedTempFile;
@@ -112,6 +113,9 @@ impl Node for Willing {
     fn request_sweep(&self, request: SweepRequest) -> Result<String, Refused> {
         let target: Result<Target, _> = request.target.parse();
         target.map_err(|error| Refused::new(RefusedKind::Invalid, "BadTarget", error.to_string()))?;
+        self.yes()
+    }
+    fn explain(&self, _: ExplainRequest) -> Result<Standing, Refused> {
         self.yes()
     }
     fn cancel_sweep(&self, _: &str) -> Result<(), Refused> {

@@ -12,6 +12,8 @@
 //! hold a handle between two batches, outlive its agent (the socket's end is its own).
 
 mod confine;
+#[cfg(any(test, feature = "fuzzing"))]
+mod in_process;
 mod order;
 mod packet;
 mod seccomp;
@@ -20,6 +22,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use in_process::look_through;
 pub(super) use order::{Claimed, MAX_CLAIMS, MAX_PATHS, Means, Tested};
 pub use serve::{COMMAND, DeleterError, run};
 #[cfg(test)]

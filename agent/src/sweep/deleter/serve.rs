@@ -62,12 +62,6 @@ pub fn run() -> Result<(), DeleterError> {
     serve(input.as_fd(), Confinement { begin: confine::begin, finish: confine::finish })
 }
 
-impl Confinement {
-    /// None at all, for a thread of a test.
-    #[cfg(test)]
-    pub(in super::super) const NONE: Self = Self { begin: confine::rights, finish: |_, _, _| Ok(()) };
-}
-
 /// Serves one sweep.
 pub(in super::super) fn serve(socket: BorrowedFd<'_>, confinement: Confinement) -> Result<(), DeleterError> {
     let mut buffer = vec![0; MAX_BYTES];
