@@ -60,6 +60,7 @@ pub(super) async fn ask(
         cgroups: cgroups.clone(),
         audit,
         deleters: Arc::new(Program::this()),
+        stuck: sweep::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };
     // Nobody listens: the sweep does not wait for its listener.

@@ -63,6 +63,8 @@ pub(super) enum End {
     DeleterFailed(String),
     /// A batch does not come to its end: something that it looks at hangs.
     Stuck(Duration),
+    /// So many batches of earlier sweeps still hang that no more may be risked.
+    TooManyStuck(usize),
     /// A defect of podsweep.
     Internal(String),
 }
@@ -86,7 +88,10 @@ impl End {
             | Self::Replaced(_)
             | Self::ScanNotBelieved
             | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
-            Self::ObserveOnly | Self::PolicyInvalid(_) | Self::ExecutorUnavailable => Outcome::Refused,
+            Self::ObserveOnly
+            | Self::PolicyInvalid(_)
+            | Self::ExecutorUnavailable
+            | Self::TooManyStuck(_) => Outcome::Refused,
             Self::ScanEnded(ScanEnd::WorkerFailed)
             | Self::ScanFailed(_)
             | Self::DeleterFailed(_)
@@ -116,6 +121,7 @@ impl End {
             Self::ScanFailed(_) | Self::ScanEnded(ScanEnd::WorkerFailed) => "ScanFailed",
             Self::DeleterFailed(_) => "DeleterFailed",
             Self::Stuck(_) => "Stuck",
+            Self::TooManyStuck(_) => "TooManyStuck",
             Self::ScanNotBelieved => "ScanNotBelieved",
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
@@ -152,6 +158,10 @@ impl End {
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
             Self::ScanFailed(why) | Self::DeleterFailed(why) => why.clone(),
+            Self::TooManyStuck(hanging) => format!(
+                "{hanging} batches of earlier sweeps hang in the kernel; find what hangs (the log names the sweeps), \
+                 or start the agent again"
+            ),
             Self::Stuck(limit) => format!(
                 "a batch did not end within {limit:?}: a filesystem or a process that it looks at hangs; left alone"
             ),

@@ -26,6 +26,7 @@ mod plan;
 mod run;
 mod source;
 mod streak;
+mod stuck;
 mod tally;
 mod view;
 
@@ -41,4 +42,5 @@ pub use lease::try_lease;
 pub use plan::{Plan, directory_root, plan_roots};
 pub use run::{Tools, run};
 pub use source::{Candidates, ScanNotStarted, Scans};
+pub use stuck::Stuck;
 pub use tally::SAMPLE;

@@ -23,6 +23,7 @@ use super::held::Held;
 use super::pace::{Level, Pace, Step};
 use super::plan::{Plan, prefix_notes};
 use super::source::{Candidates, Scans};
+use super::stuck::Stuck;
 use super::tally::Tally;
 use crate::kernel::{Cgroups, KernelError, Psi};
 use crate::policy::{Executor, Mode, Pressure};
@@ -50,6 +51,8 @@ pub struct Tools<S> {
     pub audit: Arc<dyn Audit>,
     /// Starts deleters.
     pub deleters: Arc<dyn Deleters>,
+    /// Batches of all sweeps that hang.
+    pub stuck: Stuck,
     /// Pressure of the node above which the pace halves; twice that: wait.
     pub node_pressure: Pressure,
 }
@@ -163,7 +166,9 @@ impl Course {
         let (plan, halt) = (Arc::clone(&self.plan), self.halt.clone());
         let (audit, cgroups) = (Arc::clone(&tools.audit), tools.cgroups.clone());
         let deleters = Arc::clone(&tools.deleters);
-        let begun = spawn_blocking(move || {
+        tools.stuck.let_one_begin()?;
+        let limit = self.halt.timeout.saturating_add(LAST_BATCH);
+        let begun = tools.stuck.work(limit, move || {
             let held =
                 plan.container.as_ref().map(|container| Held::take(container, &cgroups)).transpose()?;
             let hand = Hand::new(Arc::clone(&plan), held, audit, halt, deleters)
@@ -171,9 +176,7 @@ impl Course {
             let notes = prefix_notes(&plan, &hand.view()?);
             Ok::<_, End>((hand, notes))
         });
-        let limit = self.halt.timeout.saturating_add(LAST_BATCH);
-        let Ok(begun) = tokio::time::timeout(limit, begun).await else { return Err(End::Stuck(limit)) };
-        let (hand, notes) = begun.map_err(|error| End::Internal(error.to_string()))??;
+        let (hand, notes) = begun.await??;
         self.hand = Some(hand);
         for note in notes {
             self.note(note);
@@ -224,7 +227,7 @@ impl Course {
             self.hand.as_ref().map_or(Ok(()), Hand::check)?;
         }
         if self.batch_at(now).is_some_and(|at| now >= at) && self.may_start(now, tools)? {
-            self.work_off().await?;
+            self.work_off(tools).await?;
         }
         Ok(())
     }
@@ -326,20 +329,19 @@ impl Course {
         Ok(if node.0 > own.0 { node } else { own })
     }
 
-    async fn work_off(&mut self) -> Result<(), End> {
+    async fn work_off<S>(&mut self, tools: &Tools<S>) -> Result<(), End> {
         let Some(mut hand) = self.hand.take() else { return Err(End::Internal("no hand".into())) };
         self.tried_last = self.report.is_some() && self.batch.is_empty();
         let batch = std::mem::take(&mut self.batch);
         self.batch_since = None;
         let (start, now) = (Instant::now(), (self.wall)());
         self.first_batch.get_or_insert(start);
-        let working = spawn_blocking(move || {
+        let limit = self.halt.deadline().saturating_duration_since(start) + LAST_BATCH;
+        let working = tools.stuck.work(limit, move || {
             let worked = hand.work(&batch, now);
             (hand, worked)
         });
-        let limit = self.halt.deadline().saturating_duration_since(start) + LAST_BATCH;
-        let Ok(worked) = tokio::time::timeout(limit, working).await else { return Err(End::Stuck(limit)) };
-        let (hand, worked) = worked.map_err(|error| End::Internal(error.to_string()))?;
+        let (hand, worked) = working.await?;
         self.hand = Some(hand);
         self.worked(start, worked)
     }

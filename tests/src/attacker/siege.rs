@@ -179,11 +179,6 @@ impl Fought {
         self.sweeps.iter().map(|sweep| sweep.sweep.removed).sum()
     }
 
-    /// Sweeps that ended with this word.
-    pub fn ended_with(&self, reason: &str) -> u64 {
-        self.sweeps.iter().filter(|sweep| sweep.reason.as_deref() == Some(reason)).count() as u64
-    }
-
     /// Sweeps of which a scan ran and reported.
     pub fn scanned(&self) -> u64 {
         self.sweeps.iter().filter(|sweep| sweep.scan.as_ref().is_some_and(|scan| scan.entries > 0)).count()

@@ -28,9 +28,10 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("PODSWEEP_TEST_STORM_FILES", "1000"),
 ];
 /// Tests that run on the host and not in guests: a filter for each, and why.
-const NOT_IN_GUESTS: [(&str, &str); 7] = [
+const NOT_IN_GUESTS: [(&str, &str); 8] = [
     ("test(=cgroups_of_v1_hierarchies_are_not_told_of)", "a guest has no v1 hierarchy to be confused with"),
     ("test(/^sweep::tests::sources::/)", "reads the source code, which is the same for every kernel"),
+    ("test(/^sweep::tests::properties::/)", "hundreds of containers: minutes for each property in TCG"),
     ("(package(podsweep) and binary(cli))", "what commands print is the same on every kernel"),
     ("test(/^report::(journal|state_dir)::tests::/)", "files of podsweep's own are the same on every kernel"),
     (

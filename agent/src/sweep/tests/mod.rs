@@ -94,6 +94,7 @@ async fn sweep(
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::clone(&audit) as Arc<dyn Audit>,
         deleters: Arc::new(InThisProcess),
+        stuck: super::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };
     let (sender, mut receiver) = mpsc::channel(10_000);
