@@ -228,9 +228,9 @@ fn delete(directory: &OwnedFd, name: &[u8], cleared: &Cleared) -> Result<Fate, E
     let aside = aside(name);
     match renameat_with(directory, name, directory, aside.as_slice(), RenameFlags::NOREPLACE) {
         Ok(()) => {}
-        // No room in the directory for another name (it is a full disk that sweeps are for), or no such call on this
-        // filesystem.
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::INVAL) => {
+        // No room in the directory for another name (it is a full disk that sweeps are for); no such call, or no names
+        // as long, on this filesystem.
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::INVAL | Errno::NAMETOOLONG) => {
             return unlinkat(directory, name, AtFlags::empty()).map(|()| cleared.after_unlink());
         }
         Err(errno) => return Err(errno),
