@@ -103,6 +103,11 @@ impl Hand {
     pub(super) fn work(&mut self, candidates: &[Candidate], now: Duration) -> Worked {
         let mut worked = Worked::default();
         worked.end = self.try_work(candidates, now, &mut worked.tally).err();
+        if worked.end.is_some() {
+            // It may hold the view of a container that has ended: a runtime that starts it again must not wait for the
+            // rest of this sweep.
+            self.deleter = None;
+        }
         worked
     }
 
