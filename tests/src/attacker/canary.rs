@@ -114,6 +114,9 @@ mod tests {
 
         fs::hard_link(&one, &two).unwrap();
         assert!(canaries.must_be_untouched().is_err());
+        // A file of its own: removing a link would touch the other name's, too.
+        fs::remove_file(&two).unwrap();
+        fs::write(&two, "2").unwrap();
         let canaries = before();
         fs::remove_file(&two).unwrap();
         assert!(canaries.must_be_untouched().unwrap_err().to_string().contains("two is gone"));
