@@ -162,7 +162,8 @@ mod tests {
     fn unit_tests_ask_for_no_container_runtime() {
         assert_eq!(needs(&[Level::Unit]), [Need::TestRunner]);
         assert_eq!(needs(&[Level::Unit, Level::Node]), [Need::TestRunner, Need::Containers]);
-        assert_eq!(needs(&[Level::Adversary]), [Need::TestRunner, Need::Containers]);
+        let attackers = [Need::TestRunner, Need::Containers, Need::Fuzzing];
+        assert_eq!(needs(&[Level::Adversary]), attackers);
     }
 
     #[test]
