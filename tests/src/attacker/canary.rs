@@ -39,22 +39,25 @@ impl Canaries {
         self.known.len()
     }
 
-    /// Fails with the first that is not what it was, or is new.
+    /// Fails with the first that is gone, is new, or is not what it was; in this order, because each of the former two
+    /// touches its directory as well.
     pub fn must_be_untouched(&self) -> Result<()> {
         let now = look(&self.trees)?;
+        if let Some(gone) = self.known.keys().find(|path| !now.contains_key(*path)) {
+            bail!("{} is gone", gone.display());
+        }
+        if let Some(new) = now.keys().find(|path| !self.known.contains_key(*path)) {
+            bail!("{} is new", new.display());
+        }
         for (path, before) in &self.known {
             match now.get(path) {
-                None => bail!("{} is gone", path.display()),
                 Some(now) if now != before => {
                     bail!("{} was touched: {} -> {}", path.display(), before.brief(), now.brief())
                 }
-                Some(_) => {}
+                _ => {}
             }
         }
-        match now.keys().find(|path| !self.known.contains_key(*path)) {
-            Some(new) => bail!("{} is new", new.display()),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -113,7 +116,7 @@ mod tests {
         canaries.must_be_untouched().unwrap();
 
         fs::hard_link(&one, &two).unwrap();
-        assert!(canaries.must_be_untouched().is_err());
+        assert!(canaries.must_be_untouched().unwrap_err().to_string().contains("two is new"));
         // A file of its own: removing a link would touch the other name's, too.
         fs::remove_file(&two).unwrap();
         fs::write(&two, "2").unwrap();
