@@ -19,7 +19,8 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 const PREFIX: &str = "podsweep-test";
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
-const SWEPT_WITHIN: Duration = Duration::from_mins(4);
+/// A million files took a sweep by hand 4 minutes, on tmpfs.
+const SWEPT_WITHIN: Duration = Duration::from_mins(20);
 const TMP: &str = "[{name: tmp, paths: [\"/tmp/**\"], olderThan: 10s}]";
 const LARGE: &str = "{batchSize: 5000, batchInterval: 10ms, timeout: 20m}";
 
@@ -85,7 +86,9 @@ fn no_process_remembers_the_entries_of_a_directory() {
     let few = swept(&container, &agent, &target, FEW);
     let peaks = swept(&container, &agent, &target, many);
 
-    assert!(peaks.contains_key("agent") && peaks.contains_key("scan-worker"), "{peaks:?}");
+    for process in ["agent", "scan-worker", "deleter"] {
+        assert!(peaks.contains_key(process) && few.contains_key(process), "{process}: {few:?} {peaks:?}");
+    }
     for (what, peak) in &peaks {
         let before = few[what];
         assert!(*peak <= before + SLACK, "{what}: {peak} KiB for {many} entries, {before} KiB for {FEW}");
