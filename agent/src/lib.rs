@@ -29,6 +29,8 @@ pub mod policy;
 
 pub mod kubernetes;
 
+pub mod rollout;
+
 pub mod admission;
 
 pub mod scan;

@@ -38,6 +38,7 @@ pub mod listing;
 pub mod peak;
 pub mod policies;
 pub mod rights;
+pub mod simulation;
 pub mod terminal;
 #[cfg(test)]
 mod threat_model;

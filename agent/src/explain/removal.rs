@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Until;
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
 use crate::policy::{Mode, Pressure, SweepPolicy};
@@ -65,8 +66,8 @@ pub(super) async fn ask(
     };
     // Nobody listens: the sweep does not wait for its listener.
     let (events, _) = mpsc::channel(1);
-    let deadline = Some(Instant::now() + TIMEOUT);
-    verdict(sweep::run(plan, &tools, events, CancellationToken::new(), deadline).await)
+    let until = Some(Until::at(Instant::now() + TIMEOUT));
+    verdict(sweep::run(plan, &tools, events, CancellationToken::new(), until).await)
 }
 
 fn at_once(policy: &SweepPolicy) -> SweepPolicy {

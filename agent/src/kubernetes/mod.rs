@@ -8,5 +8,7 @@
 //!
 //! Must never: answer a question from memory that has gone stale without saying so.
 
+pub mod client;
 pub mod labels;
 pub mod resources;
+pub mod slot;

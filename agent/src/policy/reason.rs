@@ -32,11 +32,16 @@ pub enum Reason {
     SerialNode,
     SerialNamespace,
     SerialZone,
+    WaveObserved,
+    WorkloadPaused,
+    AwaitsSlot,
+    ContainerGone,
+    WorkloadDiffers,
 }
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
@@ -62,6 +67,11 @@ impl Reason {
         Self::SerialNode,
         Self::SerialNamespace,
         Self::SerialZone,
+        Self::WaveObserved,
+        Self::WorkloadPaused,
+        Self::AwaitsSlot,
+        Self::ContainerGone,
+        Self::WorkloadDiffers,
     ];
 
     /// 0 built in, 1 node config, 2 namespace, 3 pod, 4 policy, 5 entry limits, 6 breakers, 7 admission.
@@ -83,7 +93,12 @@ impl Reason {
             | Self::SerialWorkload
             | Self::SerialNode
             | Self::SerialNamespace
-            | Self::SerialZone => 7,
+            | Self::SerialZone
+            | Self::WaveObserved
+            | Self::WorkloadPaused
+            | Self::AwaitsSlot
+            | Self::ContainerGone
+            | Self::WorkloadDiffers => 7,
         }
     }
 
@@ -126,6 +141,11 @@ impl Reason {
             Self::SerialNode => "a sweep of the same node runs",
             Self::SerialNamespace => "a sweep of the same namespace runs",
             Self::SerialZone => "a sweep of the same zone runs",
+            Self::WaveObserved => "the workload's last wave has not been observed to its end (clusters)",
+            Self::WorkloadPaused => "nobody knows how the workload's last sweep ended (clusters)",
+            Self::AwaitsSlot => "its Sweep object waits for the coordinator to grant a slot (clusters)",
+            Self::ContainerGone => "the container that its Sweep names does not run here any more (clusters)",
+            Self::WorkloadDiffers => "it is not of the workload that its Sweep names (clusters)",
         }
     }
 
@@ -153,7 +173,11 @@ impl Reason {
             | Self::SerialWorkload
             | Self::SerialNode
             | Self::SerialNamespace
-            | Self::SerialZone => "the end of a sweep that runs",
+            | Self::SerialZone
+            | Self::WaveObserved => "the end of a sweep that runs",
+            Self::WorkloadPaused => "time; then a canary may try",
+            Self::AwaitsSlot => "the coordinator; `kubectl get sweeps` shows what it waits for",
+            Self::ContainerGone | Self::WorkloadDiffers => "a new Sweep",
         }
     }
 }

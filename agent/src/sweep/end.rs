@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Until;
 use crate::kernel::Free;
 use crate::policy::StopWhen;
 use crate::report::Outcome;
@@ -184,7 +185,7 @@ pub(super) struct Halt {
     /// Somebody asks it to stop.
     pub(super) stop: CancellationToken,
     /// The permit's own deadline.
-    pub(super) permit: Option<Instant>,
+    pub(super) permit: Option<Until>,
     /// The policy's timeout.
     pub(super) timeout: Duration,
     /// When the sweep began.
@@ -195,7 +196,7 @@ impl Halt {
     /// No file is touched after it.
     pub(super) fn deadline(&self) -> Instant {
         let timeout = self.began + self.timeout;
-        self.permit.map_or(timeout, |permit| permit.min(timeout))
+        self.permit.as_ref().map_or(timeout, |permit| permit.now_at().min(timeout))
     }
 
     /// The first that holds at `now`.
@@ -203,7 +204,7 @@ impl Halt {
         if self.stop.is_cancelled() {
             return Some(End::Cancelled);
         }
-        if self.permit.is_some_and(|deadline| now >= deadline) {
+        if self.permit.as_ref().is_some_and(|permit| now >= permit.now_at()) {
             return Some(End::PermitExpired);
         }
         (now.saturating_duration_since(self.began) >= self.timeout).then_some(End::Timeout(self.timeout))
@@ -229,7 +230,7 @@ mod tests {
     fn the_person_is_heard_before_the_clocks() {
         let began = Instant::now();
         let stop = CancellationToken::new();
-        let permit = Some(began + Duration::from_secs(5));
+        let permit = Some(Until::at(began + Duration::from_secs(5)));
         let halt = Halt { stop: stop.clone(), permit, timeout: Duration::from_secs(9), began };
         assert_eq!(halt.reached(began + Duration::from_millis(4999)), None);
         assert_eq!(halt.reached(began + Duration::from_secs(5)), Some(End::PermitExpired));

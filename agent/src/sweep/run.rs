@@ -25,6 +25,7 @@ use super::plan::{Plan, prefix_notes};
 use super::source::{Candidates, Scans};
 use super::stuck::Stuck;
 use super::tally::Tally;
+use crate::admission::Until;
 use crate::kernel::{Cgroups, KernelError, Psi};
 use crate::policy::{Executor, Mode, Pressure};
 use crate::scan::{Candidate, ScanEnd, ScanMessage, ScanReport, ScanRequest};
@@ -59,16 +60,16 @@ pub struct Tools<S> {
 
 /// Runs one sweep to its end. Never fails: whatever happens is in [`Done`].
 ///
-/// `permit_deadline`: no file is touched after it; `None` where no permit is needed. Dropping the future ends the scan;
+/// `permit`: no file is touched after it; `None` where no permit is needed. Dropping the future ends the scan;
 /// a batch that is being worked off goes on to its end unless `stop` is cancelled, too.
 pub async fn run<S: Scans>(
     plan: Plan,
     tools: &Tools<S>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-    permit_deadline: Option<Instant>,
+    permit: Option<Until>,
 ) -> Done {
-    run_by_clock(plan, tools, events, stop, permit_deadline, wall_clock).await
+    run_by_clock(plan, tools, events, stop, permit, wall_clock).await
 }
 
 /// As [`run`], by a wall clock of the caller's.
@@ -77,7 +78,7 @@ pub(super) async fn run_by_clock<S: Scans>(
     tools: &Tools<S>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-    permit: Option<Instant>,
+    permit: Option<Until>,
     wall: fn() -> Duration,
 ) -> Done {
     let settings = &plan.policy.spec.sweep;
