@@ -11,6 +11,7 @@
 //! ```
 
 mod admit;
+mod cluster;
 mod follow;
 mod history_probe;
 mod node;
@@ -28,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::confinement::Role;
 use crate::control::{self, Endpoints, Listeners};
-use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
+use crate::inventory::{Inventory, InventorySettings, NameSource, RuntimePaths};
 use crate::kernel::Cgroups;
+use crate::kubernetes::{PodNames, WatchCounts, client, watches};
+use self::cluster::Cluster;
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
 
@@ -70,7 +73,7 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         units: config.units,
         ..InventorySettings::default()
     };
-    let inventory = Inventory::new(cgroups, Box::new(RuntimePaths::default()), settings);
+    let inventory = Inventory::new(cgroups, names(&stores), settings);
 
     let endpoints = Endpoints {
         socket: config.socket.clone(),
@@ -78,7 +81,9 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         token_file: config.token_file.clone(),
     };
     let listeners = Listeners::bind(&endpoints).await?;
-    let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
+    let cluster = cluster(&config, &stores).await?;
+    let shared = Arc::new(Shared::new(config, stores, inventory, cluster, &observer, shutdown.clone())?);
+    join_cluster(&shared);
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
     tokio::spawn(history_probe::run(Arc::clone(&shared)));
@@ -92,4 +97,30 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         );
     }
     served.await.context("control endpoint")
+}
+
+fn names(stores: &Stores) -> Box<dyn NameSource> {
+    let runtime = RuntimePaths::default();
+    match &stores.pods {
+        Some(index) => Box::new(PodNames::new(Arc::clone(index), runtime)),
+        None => Box::new(runtime),
+    }
+}
+
+/// On a node of a cluster, begins to watch the Kubernetes API. Does not wait for it: until it has answered, level 3
+/// says no to every sweep.
+fn join_cluster(shared: &Arc<Shared>) {
+    let (Some(cluster), Some(index)) = (&shared.cluster, &shared.stores.pods) else { return };
+    let counts: Arc<dyn WatchCounts> = shared.stores.metrics.clone();
+    watches::start(cluster.client(), cluster.node(), index, &counts, &shared.tasks, &shared.shutdown);
+    cluster.start(shared);
+    tracing::info!(node = cluster.node(), "part of a Kubernetes cluster");
+}
+
+async fn cluster(config: &Config, stores: &Stores) -> anyhow::Result<Option<Arc<Cluster>>> {
+    let Some(settings) = &config.kubernetes else { return Ok(None) };
+    let node = settings.node()?;
+    let requests = stores.metrics.kubernetes_requests();
+    let client = client::connect(settings.kubeconfig.as_deref(), requests).await?;
+    Ok(Some(Cluster::new(client, node, settings)))
 }

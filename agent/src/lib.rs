@@ -31,6 +31,8 @@ pub mod kubernetes;
 
 pub mod rollout;
 
+pub mod coordinator;
+
 pub mod admission;
 
 pub mod scan;

@@ -48,6 +48,12 @@ pub(super) struct Order {
 /// Asks every level and starts the sweep. In a cluster, asks the cluster: the sweep starts when that has granted a
 /// slot, and the answer until then is a refusal that says so.
 pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Refusal> {
+    if let Some(cluster) = &shared.cluster {
+        let running = running(shared, wish.container.cgroup);
+        let refusal = shared.gate.refusal(&wish.container, &wish.policy, running.as_deref());
+        let Some(refusal) = refusal else { return Err(cluster.ask(&wish).await) };
+        return Err(on_record(shared, &ulid::Ulid::new().to_string(), &wish, refusal));
+    }
     let stop = shared.shutdown.child_token();
     let follow = Box::new(Follower(Arc::clone(shared)));
     carry_out(shared, wish, Order { stop, slot: None, follow, ended: None }).await

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::Cluster;
 use super::history_probe::LastAnswer;
 use super::refused::LastRefusals;
 use crate::breaker::{self, Board, BoardSnapshot};
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(super) config: Config,
     pub(super) stores: Arc<Stores>,
     pub(super) inventory: Mutex<Inventory>,
+    /// The node's part in a cluster; `None` on a host by itself.
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) gate: Gate,
     pub(super) policies: Mutex<Policies>,
     /// Sweeps that wait, run or are observed, by id. Bounded by the slots.
@@ -137,6 +140,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         metrics: Arc::new(Metrics::new(BUILD)?),
         board: Mutex::new(board),
         cgroups,
+        pods: config.kubernetes.as_ref().map(|_| Arc::default()),
         tools,
     }))
 }
@@ -168,6 +172,7 @@ impl Shared {
         config: Config,
         stores: Arc<Stores>,
         inventory: Inventory,
+        cluster: Option<Arc<Cluster>>,
         observer: &Observer,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -177,6 +182,7 @@ impl Shared {
             config,
             stores,
             inventory: Mutex::new(inventory),
+            cluster,
             policies: Mutex::default(),
             live: Mutex::default(),
             seen: Mutex::default(),

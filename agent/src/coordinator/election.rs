@@ -109,7 +109,8 @@ impl Election {
     async fn create(&self, started: Instant) -> Result<Option<(Lease, Instant)>, RequestError> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(self.spec(Some(&self.identity))) };
-        let created = self.leases.create(&PostParams::default(), &lease);
+        let params = PostParams::default();
+        let created = self.leases.create(&params, &lease);
         match request(|| format!("create Lease {}", self.name), created).await {
             Ok(lease) => Ok(Some((lease, started))),
             Err(error) if error.is_conflict() => Ok(None),
@@ -161,7 +162,8 @@ impl Election {
     ) -> Result<Option<(Lease, Instant)>, RequestError> {
         lease.spec = Some(self.spec(holder));
         lease.metadata.managed_fields = None;
-        let replaced = self.leases.replace(&self.name, &PostParams::default(), &lease);
+        let params = PostParams::default();
+        let replaced = self.leases.replace(&self.name, &params, &lease);
         match request(|| format!("write Lease {}", self.name), replaced).await {
             Ok(lease) => Ok(Some((lease, started))),
             Err(error) if error.is_conflict() => Ok(None),

@@ -1,19 +1,19 @@
 //! What the watches tell, put into the index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use kube::core::{DeserializeGuard, ObjectMeta};
 use tokio::sync::Notify;
 
 use crate::kubernetes::Collection;
 use crate::kubernetes::resources::{Breaker, PolicyObject, Sweep, SweepRollout};
 use crate::kubernetes::slot;
-use crate::policy::validate;
+use crate::policy::{Selector, validate};
 use crate::rollout::{Index, MAX_SWEEPS, Rules, Settings, SweepKey};
 
 /// Slots, policies and breakers that are taken up; an operator makes them, by the dozen.
@@ -24,11 +24,13 @@ pub(super) struct Known {
     index: Mutex<Index>,
     epoch: Instant,
     changed: Notify,
+    /// Which containers each policy is for. Bounded by the policies.
+    selectors: Mutex<BTreeMap<String, Arc<Selector>>>,
 }
 
 impl Known {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { index: Mutex::new(Index::new(settings)), epoch: Instant::now(), changed: Notify::new() })
+        Arc::new(Self { index: Mutex::new(Index::new(settings)), epoch: Instant::now(), changed: Notify::new(), selectors: Mutex::default() })
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -48,6 +50,19 @@ impl Known {
         change(&mut index, now);
         drop(index);
         self.changed.notify_one();
+    }
+
+    /// Which containers a policy is for; `None` where there is none that can be used.
+    pub(super) fn selector(&self, policy: &str) -> Option<Arc<Selector>> {
+        self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(policy).cloned()
+    }
+
+    fn select(&self, policy: &str, selector: Option<Selector>) {
+        let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+        match selector {
+            Some(selector) => selectors.insert(policy.to_owned(), Arc::new(selector)),
+            None => selectors.remove(policy),
+        };
     }
 
     pub(super) async fn changed(&self) {
@@ -83,7 +98,7 @@ impl Collection for Sweeps {
         }
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.index().sweeps()
     }
 
@@ -92,7 +107,7 @@ impl Collection for Sweeps {
     }
 
     fn has_room(&self) -> bool {
-        self.len() < MAX_SWEEPS
+        self.count() < MAX_SWEEPS
     }
 }
 
@@ -124,10 +139,10 @@ pub(super) struct Named<K> {
 /// How one kind of object goes into the index.
 pub(super) trait Indexed: kube::Resource<DynamicType = ()> + Sized {
     const NAME: &'static str;
-    fn put(self, index: &mut Index, now: Duration);
-    fn gone(name: &str, index: &mut Index);
+    fn put(self, known: &Known);
+    fn gone(name: &str, known: &Known);
     /// It is there and cannot be read. What was known of it stays: a breaker is not reset by that, nor a slot freed.
-    fn unreadable(_name: &str, _index: &mut Index) {}
+    fn unreadable(_name: &str, _known: &Known) {}
 }
 
 impl<K> Named<K> {
@@ -140,7 +155,7 @@ impl<K> Named<K> {
 impl<K: Indexed> Named<K> {
     fn forget(&mut self, name: &str) {
         if self.names.remove(name) {
-            self.known.change(|index, _| K::gone(name, index));
+            K::gone(name, &self.known);
         }
     }
 }
@@ -167,12 +182,12 @@ impl<K: Indexed> Collection for Named<K> {
         match object.0 {
             Err(invalid) => {
                 tracing::warn!(kind = K::NAME, name, error = invalid.error, "this object cannot be read");
-                self.known.change(|index, _| K::unreadable(&name, index));
+                K::unreadable(&name, &self.known);
             }
             Ok(_) if self.names.len() >= MAX_OBJECTS && !self.names.contains(&name) => self.left_out += 1,
             Ok(object) => {
                 self.names.insert(name);
-                self.known.change(|index, now| object.put(index, now));
+                object.put(&self.known);
             }
         }
     }
@@ -181,7 +196,7 @@ impl<K: Indexed> Collection for Named<K> {
         self.forget(&object.name_any());
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.names.len()
     }
 
@@ -197,55 +212,57 @@ impl<K: Indexed> Collection for Named<K> {
 impl Indexed for Lease {
     const NAME: &'static str = "slots";
 
-    fn put(self, index: &mut Index, now: Duration) {
-        index.observe_slot(&self.name_any(), slot::seen(&self), now);
+    fn put(self, known: &Known) {
+        known.change(|index, now| index.observe_slot(&self.name_any(), slot::seen(&self), now));
     }
 
-    fn gone(name: &str, index: &mut Index) {
-        index.forget_slot(name);
+    fn gone(name: &str, known: &Known) {
+        known.change(|index, _| index.forget_slot(name));
     }
 }
 
 impl Indexed for PolicyObject {
     const NAME: &'static str = "sweeppolicies";
 
-    fn put(self, index: &mut Index, _: Duration) {
+    fn put(self, known: &Known) {
         let name = self.name_any();
         let policy = self.policy();
         let invalid = validate(&policy).first().map(|problem| format!("{}: {}", problem.field, problem.message));
+        known.select(&name, Selector::new(&policy.spec.select).ok().filter(|_| invalid.is_none()));
         let rules = Rules::of(&policy.spec, self.metadata.generation.unwrap_or_default(), invalid);
-        index.observe_policy(&name, Some(rules));
+        known.change(|index, _| index.observe_policy(&name, Some(rules)));
     }
 
-    fn gone(name: &str, index: &mut Index) {
-        index.observe_policy(name, None);
+    fn gone(name: &str, known: &Known) {
+        known.select(name, None);
+        known.change(|index, _| index.observe_policy(name, None));
     }
 
-    fn unreadable(name: &str, index: &mut Index) {
-        index.observe_policy(name, None);
+    fn unreadable(name: &str, known: &Known) {
+        Self::gone(name, known);
     }
 }
 
 impl Indexed for SweepRollout {
     const NAME: &'static str = "sweeprollouts";
 
-    fn put(self, index: &mut Index, _: Duration) {
-        index.observe_rollout(&self.name_any(), Some(&self));
+    fn put(self, known: &Known) {
+        known.change(|index, _| index.observe_rollout(&self.name_any(), Some(&self)));
     }
 
-    fn gone(name: &str, index: &mut Index) {
-        index.observe_rollout(name, None);
+    fn gone(name: &str, known: &Known) {
+        known.change(|index, _| index.observe_rollout(name, None));
     }
 }
 
 impl Indexed for Breaker {
     const NAME: &'static str = "breakers";
 
-    fn put(self, index: &mut Index, now: Duration) {
-        index.observe_breaker(&self, now, Timestamp::now());
+    fn put(self, known: &Known) {
+        known.change(|index, now| index.observe_breaker(&self, now, Timestamp::now()));
     }
 
-    fn gone(name: &str, index: &mut Index) {
-        index.forget_breaker(name, Timestamp::now());
+    fn gone(name: &str, known: &Known) {
+        known.change(|index, _| index.forget_breaker(name, Timestamp::now()));
     }
 }

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 use super::known::{Known, Named, Sweeps};
 use super::metrics::CoordinatorMetrics;
 use super::settings::CoordinatorConfig;
+use super::rollouts::Rollouts;
 use super::write::Writer;
 use crate::admission::Window;
 use crate::kubernetes::labels;
-use crate::kubernetes::resources::{Breaker, PolicyObject};
+use crate::kubernetes::resources::{Breaker, PolicyObject, SweepRollout};
 use crate::kubernetes::slot::SlotLeases;
 use crate::kubernetes::{Selection, Stale, View, Watch};
 use crate::rollout::{Circumstances, Step};
@@ -31,12 +32,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Writes at a time. The API server takes some hundred a second from one client without noticing.
 const WRITES: usize = 16;
 
-/// The four watches of a term.
+/// The watches of a term.
 struct Watches {
     sweeps: Arc<View<Sweeps>>,
     slots: Arc<View<Named<Lease>>>,
     policies: Arc<View<Named<PolicyObject>>>,
     breakers: Arc<View<Named<Breaker>>>,
+    rollouts: Arc<View<Named<SweepRollout>>>,
 }
 
 impl Watches {
@@ -53,6 +55,7 @@ impl Watches {
             slots: Arc::new(View::new(Named::new(known))),
             policies: Arc::new(View::new(Named::new(known))),
             breakers: Arc::new(View::new(Named::new(known))),
+            rollouts: Arc::new(View::new(Named::new(known))),
         };
         let counts = || -> Arc<dyn crate::kubernetes::WatchCounts> { metrics.clone() };
         let all = Selection::default;
@@ -62,6 +65,8 @@ impl Watches {
         let slots = Watch::new(leases, of_slots, Arc::clone(&watches.slots), counts());
         let policies = Watch::new(Api::all(client.clone()), all(), Arc::clone(&watches.policies), counts());
         let breakers = Watch::new(Api::all(client.clone()), all(), Arc::clone(&watches.breakers), counts());
+        let rollouts = Watch::new(Api::all(client.clone()), all(), Arc::clone(&watches.rollouts), counts());
+        tasks.spawn(rollouts.run(term.clone()));
         tasks.spawn(sweeps.run(term.clone()));
         tasks.spawn(slots.run(term.clone()));
         tasks.spawn(policies.run(term.clone()));
@@ -74,7 +79,8 @@ impl Watches {
         self.sweeps.current().map_err(|stale| ("sweeps", stale))?;
         self.slots.current().map_err(|stale| ("slots", stale))?;
         self.policies.current().map_err(|stale| ("sweeppolicies", stale))?;
-        self.breakers.current().map_err(|stale| ("breakers", stale))
+        self.breakers.current().map_err(|stale| ("breakers", stale))?;
+        self.rollouts.current().map_err(|stale| ("sweeprollouts", stale))
     }
 }
 
@@ -88,7 +94,8 @@ pub(super) async fn lead(
     let known = Known::new(config.rollout());
     let tasks = TaskTracker::new();
     let watches = Watches::start(&client, &config.namespace, &known, &metrics, &tasks, &term);
-    let writer = Writer::new(client, &config.namespace, config.slot_duration.0, Arc::clone(&known));
+    let mut rollouts = Rollouts::default();
+    let writer = Writer::new(client.clone(), &config.namespace, config.slot_duration.0, Arc::clone(&known));
     let windows = config.windows();
     let turns = async {
         while watches.current().is_err() {
@@ -97,7 +104,10 @@ pub(super) async fn lead(
         tracing::info!(sweeps = known.index().sweeps(), slots = known.index().slots(), "everything is listed");
         loop {
             match watches.current() {
-                Ok(()) => turn(&known, &writer, &windows, &metrics).await,
+                Ok(()) => {
+                    rollouts.turn(&client, &known).await;
+                    turn(&known, &writer, &windows, &metrics).await;
+                }
                 Err((what, stale)) => tracing::warn!(what, %stale, "nothing is granted"),
             }
             metrics.stale(watches.current().is_err());

@@ -2,6 +2,7 @@
 
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::kubernetes::WatchCounts;
 use crate::rollout::Figures;
 
 /// What Prometheus reads from a coordinator.
@@ -18,6 +19,7 @@ pub struct CoordinatorMetrics {
     requests: IntCounterVec,
     dropped: IntGauge,
     stale: IntGauge,
+    watches: IntCounterVec,
     turn: Histogram,
 }
 
@@ -58,6 +60,11 @@ impl CoordinatorMetrics {
             steps: counters("coordinator_steps_total", "Writes asked for, by step and result", &["step", "result"])?,
             requests: counters("kubernetes_requests_total", "Requests to the API server", &["verb", "code"])?,
             dropped: gauge("sweeps_dropped", "Sweep objects beyond the limit, not taken up")?,
+            watches: counters(
+                "coordinator_watch_events_total",
+                "What watches of the API did: listed, event, or why one failed",
+                &["resource", "event"],
+            )?,
             stale: gauge("stale", "1 while nothing is granted since a watch is cut off")?,
             turn,
             registry,
@@ -110,6 +117,24 @@ impl CoordinatorMetrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+impl WatchCounts for CoordinatorMetrics {
+    fn listed(&self, resource: &'static str) {
+        self.watches.with_label_values(&[resource, "Listed"]).inc();
+    }
+
+    fn event(&self, resource: &'static str) {
+        self.watches.with_label_values(&[resource, "Event"]).inc();
+    }
+
+    fn failed(&self, resource: &'static str, reason: &'static str) {
+        self.watches.with_label_values(&[resource, reason]).inc();
+    }
+
+    fn limit_reached(&self, limit: &'static str) {
+        self.watches.with_label_values(&[limit, "LimitReached"]).inc();
     }
 }
 

@@ -109,7 +109,7 @@ impl Cluster {
             requested_by,
             rollout: None,
             asked: urgency::asked(&wish.fired),
-            zone: self.zone.clone(),
+            zone: lock(&self.zone).clone(),
             attempt: wish.attempt,
             ttl: None,
             abort: false,

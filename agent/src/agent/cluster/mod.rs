@@ -18,7 +18,9 @@ mod urgency;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::Api;
 use tokio_util::sync::CancellationToken;
@@ -26,16 +28,24 @@ use tokio_util::sync::CancellationToken;
 use self::ask::OnTheirWay;
 use self::sweeps::NodeSweeps;
 use super::Shared;
+use super::shared::lock;
 use crate::config::KubernetesConfig;
+use crate::kubernetes::client::request;
 use crate::kubernetes::slot::SlotLeases;
 use crate::kubernetes::{Selection, View, Watch, labels};
 use crate::rollout::SweepKey;
+
+/// The well-known label of a node's zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+/// Until the node's object is asked for again.
+const ZONE_RETRY: Duration = Duration::from_mins(1);
 
 /// What this agent knows of its cluster, besides pods and policies.
 pub(in crate::agent) struct Cluster {
     client: Client,
     node: String,
-    zone: Option<String>,
+    /// Told by the node's object, some time after the start.
+    zone: Mutex<Option<String>>,
     slots: SlotLeases,
     sweeps: Arc<View<NodeSweeps>>,
     on_their_way: Mutex<OnTheirWay>,
@@ -50,11 +60,19 @@ impl Cluster {
             slots: SlotLeases::new(client.clone(), &settings.namespace),
             client,
             node,
-            zone: None,
+            zone: Mutex::default(),
             sweeps: Arc::default(),
             on_their_way: Mutex::default(),
             running: Mutex::default(),
         })
+    }
+
+    pub(in crate::agent) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(in crate::agent) fn node(&self) -> &str {
+        &self.node
     }
 
     /// Watches this node's Sweeps and carries out what is granted, in tasks of `shared`.
@@ -65,5 +83,24 @@ impl Cluster {
         let watch = Watch::new(api, selection, Arc::clone(&self.sweeps), shared.stores.metrics.clone());
         shared.tasks.spawn(watch.run(shared.shutdown.clone()));
         shared.tasks.spawn(order::run(Arc::clone(shared), Arc::clone(self)));
+        let (cluster, shutdown) = (Arc::clone(self), shared.shutdown.clone());
+        shared.tasks.spawn(async move {
+            shutdown.run_until_cancelled(cluster.learn_zone()).await;
+        });
+    }
+
+    /// Asks once; sweeps of a node whose zone is not known count as being in one zone with all others such.
+    async fn learn_zone(&self) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        loop {
+            match request(|| format!("read Node {}", self.node), nodes.get(&self.node)).await {
+                Ok(node) => {
+                    *lock(&self.zone) = node.metadata.labels.and_then(|mut labels| labels.remove(ZONE));
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "the node's zone is not known; asks again"),
+            }
+            tokio::time::sleep(ZONE_RETRY).await;
+        }
     }
 }

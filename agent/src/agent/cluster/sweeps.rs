@@ -32,10 +32,6 @@ impl NodeSweeps {
         self.open.clone()
     }
 
-    pub(super) fn get(&self, key: &SweepKey) -> Option<&Arc<Sweep>> {
-        self.open.get(key)
-    }
-
     /// The open Sweep of a container.
     pub(super) fn of_container(&self, pod_uid: &str, container: &str) -> Option<(SweepKey, Arc<Sweep>)> {
         let is_it = |sweep: &Sweep| sweep.spec.pod.uid == pod_uid && sweep.spec.container == container;
@@ -98,7 +94,7 @@ impl Collection for NodeSweeps {
         self.changed.notify_one();
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.open.len()
     }
 
