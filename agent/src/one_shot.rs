@@ -86,6 +86,7 @@ pub async fn scan(
         cgroups,
         audit: Arc::new(NothingToAudit),
         deleters: Arc::new(sweep::Program::this()),
+        pods: std::sync::OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };
