@@ -7,6 +7,7 @@
 //!         -> report                   follow.rs   log lines and the live view
 //!                                     node.rs     the control endpoint's view of all this
 //!                                     refused.rs  who was refused, on record
+//!                                     outside.rs  pods' owners and a collector outside
 //!                                     history_probe.rs  whether sweeps can be put on record
 //! ```
 
@@ -14,6 +15,7 @@ mod admit;
 mod follow;
 mod history_probe;
 mod node;
+mod outside;
 mod recover;
 mod refused;
 mod shared;
@@ -32,7 +34,9 @@ use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
 use crate::kernel::Cgroups;
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
+use crate::report::CloudEvents;
 
+use outside::Outside;
 pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
 
@@ -78,7 +82,8 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         token_file: config.token_file.clone(),
     };
     let listeners = Listeners::bind(&endpoints).await?;
-    let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
+    let outside = outside(&config, &stores)?;
+    let shared = Arc::new(Shared::new(config, stores, inventory, &observer, outside, shutdown.clone())?);
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
     tokio::spawn(history_probe::run(Arc::clone(&shared)));
@@ -91,5 +96,15 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
             "sweeps still running at the end; they will be found abandoned"
         );
     }
+    shared.outside.end().await;
     served.await.context("control endpoint")
+}
+
+/// Those outside the node who are told.
+fn outside(config: &Config, stores: &Stores) -> anyhow::Result<Outside> {
+    let node = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let collector = config.cloud_events.as_ref();
+    let collector =
+        collector.map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics))).transpose()?;
+    Ok(Outside { pods: None, collector })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{self, FileError};
 use crate::policy::Pressure;
+use crate::report::cloud_events;
 use crate::units::{Bytes, Span};
 
 mod check;
@@ -62,6 +63,8 @@ pub struct Config {
     pub breakers: NodeBreakers,
     /// Whether systemd units count as containers.
     pub units: bool,
+    /// Where CloudEvents go; none: none are sent.
+    pub cloud_events: Option<cloud_events::Settings>,
 }
 
 /// On or off.
@@ -149,6 +152,7 @@ impl Default for Config {
             journal: JournalLimits::default(),
             breakers: NodeBreakers::default(),
             units: true,
+            cloud_events: None,
         }
     }
 }

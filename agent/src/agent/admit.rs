@@ -86,7 +86,7 @@ impl Drop for Place {
 
 async fn run(place: Place, operation: Operation, begun: Begun, permit: Permit, stop: Stop) {
     let shared = Arc::clone(&place.shared);
-    let cgroup = operation.container.as_ref().map(|container| container.cgroup);
+    let container = operation.container.clone();
     let retries = operation.policy.spec.sweep.retries;
     let follower = Follower(Arc::clone(&shared));
     let deadline = permit.deadline();
@@ -94,7 +94,8 @@ async fn run(place: Place, operation: Operation, begun: Begun, permit: Permit, s
     if worth_another_try(&record) && record.attempt >= retries.limit {
         give_up(&shared, &mut record);
     }
-    let Some(container) = cgroup else { return };
+    shared.outside.ended(container.as_deref(), &record);
+    let Some(container) = container.map(|container| container.cgroup) else { return };
     // The cool-down begins before the place is free: nobody slips in between.
     shared.gate.left(container);
     drop((permit, place));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::history_probe::LastAnswer;
+use super::outside::Outside;
 use super::refused::LastRefusals;
 use crate::breaker::{self, Board, BoardSnapshot};
 use crate::config::{Config, GlobalBreaker};
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// Whether a sweep could be put on record.
     pub(super) history: Mutex<LastAnswer>,
     pub(super) ended: (mpsc::Sender<Ended>, Mutex<Option<mpsc::Receiver<Ended>>>),
+    pub(super) outside: Outside,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
     pub(super) started_at: Timestamp,
@@ -129,7 +131,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         cgroups: (*cgroups).clone(),
         audit: Arc::new(journal),
         deleters: Arc::new(sweep::Program::this()),
-        pods: std::sync::OnceLock::new(),
+        pods: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };
@@ -170,6 +172,7 @@ impl Shared {
         stores: Arc<Stores>,
         inventory: Inventory,
         observer: &Observer,
+        outside: Outside,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::channel(ENDED_QUEUE);
@@ -189,6 +192,7 @@ impl Shared {
                 losses: BTreeMap::new(),
             }),
             ended: (sender, Mutex::new(Some(receiver))),
+            outside,
             tasks: TaskTracker::new(),
             shutdown,
             started_at: Timestamp::now(),

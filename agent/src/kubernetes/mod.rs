@@ -4,9 +4,13 @@
 //! resources   the custom resources, as Rust types; the CRDs are generated from them
 //! labels      keys of labels and annotations, and what a label may hold
 //! client      one connection, with its limits and counts
+//! events      Events on pods, few, for their owners
+//! exec        runs the sweep stage's rm in a container
 //! ```
 //!
 //! Must never: answer a question from memory that has gone stale without saying so.
 
+pub mod events;
+pub mod exec;
 pub mod labels;
 pub mod resources;

@@ -154,7 +154,9 @@ impl Watch {
             ("cgroupEvents".into(), loss.cgroup_events),
             ("directoriesNotNamed".into(), loss.directories_not_named),
         ]);
-        metrics.breakers(&lock(&self.shared.stores.board).views());
+        let breakers = lock(&self.shared.stores.board).views();
+        metrics.breakers(&breakers);
+        self.shared.outside.breakers(&breakers);
     }
 }
 

@@ -9,6 +9,7 @@
 mod containers;
 mod label;
 mod node;
+mod outside;
 mod reference;
 mod register;
 mod sweeps;
@@ -16,12 +17,14 @@ mod total;
 
 pub use containers::MAX_CONTAINERS;
 pub use node::{LossTotals, Store};
+pub use outside::{GivenUp, Told};
 
 use prometheus::TextEncoder;
 
 use self::containers::Containers;
 use self::label::Label;
 use self::node::Node;
+use self::outside::Outside;
 use self::register::Register;
 use self::sweeps::Sweeps;
 
@@ -48,6 +51,7 @@ pub struct Metrics {
     containers: Containers,
     sweeps: Sweeps,
     node: Node,
+    outside: Outside,
 }
 
 impl Metrics {
@@ -58,6 +62,7 @@ impl Metrics {
             containers: Containers::new(&mut register)?,
             sweeps: Sweeps::new(&mut register)?,
             node: Node::new(&mut register, build)?,
+            outside: Outside::new(&mut register)?,
             register,
         })
     }

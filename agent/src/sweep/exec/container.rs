@@ -16,7 +16,7 @@ use super::super::lease;
 use super::super::plan::Plan;
 use super::super::view::View;
 use super::command::{PassablePath, RmCommand, as_many_as_fit};
-use super::pod::{NotRun, PodContainer, PodExec};
+use super::pod::{NotRun, PodContainer, PodExec, Ran};
 use crate::scan::Kept;
 use crate::text::is_harmless;
 
@@ -224,7 +224,11 @@ impl InContainer {
         for one in &cleared {
             passed.fates[one.named.place] = look_after(view, one, ran.is_ok());
         }
-        let said = ran.map_err(|not_run| in_the_middle(&not_run))?;
+        let Ran { code, said } = ran.map_err(|not_run| in_the_middle(&not_run))?;
+        if code.is_none() {
+            // It could be started before. Too many processes, no memory: a later try may find it otherwise.
+            return Err(End::ExecFailed(shown(&said)));
+        }
         let left = cleared.iter().any(|one| passed.fates[one.named.place] == NOT_BY_RM);
         if left && !std::mem::replace(&mut self.told, true) {
             passed.note = Some(format!("RmSaid: {}", shown(&said)));
@@ -232,8 +236,8 @@ impl InContainer {
         Ok(true)
     }
 
-    /// Has `rm` remove them. What it said; whether it did is for the host to see.
-    fn remove(&self, cleared: &[Cleared<'_>], deadline: Instant) -> Result<String, NotRun> {
+    /// Has `rm` remove them. Whether it did is for the host to see.
+    fn remove(&self, cleared: &[Cleared<'_>], deadline: Instant) -> Result<Ran, NotRun> {
         let Prepared { pods, at, nice, .. } = &self.prepared;
         let deed = cleared.first().map_or(Deed::Delete, |first| first.named.claimed.deed);
         let paths = cleared.iter().map(|one| one.named.path.clone());
@@ -241,7 +245,7 @@ impl InContainer {
         let within = RM_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
         let leases: Vec<_> = cleared.iter().filter_map(|one| one.named.lease).collect();
         let mut meanwhile = || leases.iter().for_each(|leased| let_openers_in(*leased));
-        pods.run(at, &command, within, &mut meanwhile).map(|ran| ran.said)
+        pods.run(at, &command, within, &mut meanwhile)
     }
 
     /// A container that has ended may be started again under the same names.
