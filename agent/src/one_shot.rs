@@ -86,7 +86,7 @@ pub async fn scan(
         cgroups,
         audit: Arc::new(NothingToAudit),
         deleters: Arc::new(sweep::Program::this()),
-        pods: OnceLock::new(),
+        exec: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };

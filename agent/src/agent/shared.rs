@@ -131,7 +131,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         cgroups: (*cgroups).clone(),
         audit: Arc::new(journal),
         deleters: Arc::new(sweep::Program::this()),
-        pods: OnceLock::new(),
+        exec: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };

@@ -63,7 +63,7 @@ pub(super) async fn ask(
         cgroups: cgroups.clone(),
         audit,
         deleters: Arc::new(Program::this()),
-        pods: OnceLock::from(Arc::new(NothingToRun) as Arc<dyn PodExec>),
+        exec: OnceLock::from(Arc::new(NothingToRun) as Arc<dyn PodExec>),
         stuck: sweep::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };

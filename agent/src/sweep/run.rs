@@ -54,7 +54,7 @@ pub struct Tools<S> {
     /// Starts deleters.
     pub deleters: Arc<dyn Deleters>,
     /// Runs `rm` in containers, where the policy says `Exec`. Set once the agent talks to an API server; never by itself.
-    pub pods: OnceLock<Arc<dyn PodExec>>,
+    pub exec: OnceLock<Arc<dyn PodExec>>,
     /// Batches of all sweeps that hang.
     pub stuck: Stuck,
     /// Pressure of the node above which the pace halves; twice that: wait.
@@ -167,7 +167,7 @@ impl Course {
         }
         let (plan, halt) = (Arc::clone(&self.plan), self.halt.clone());
         let (audit, cgroups) = (Arc::clone(&tools.audit), tools.cgroups.clone());
-        let (deleters, pods) = (Arc::clone(&tools.deleters), tools.pods.get().map(Arc::clone));
+        let (deleters, pods) = (Arc::clone(&tools.deleters), tools.exec.get().map(Arc::clone));
         tools.stuck.let_one_begin()?;
         let limit = self.halt.timeout.saturating_add(LAST_BATCH);
         let begun = tools.stuck.work(limit, move || {

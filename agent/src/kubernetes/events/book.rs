@@ -1,15 +1,12 @@
 //! Which Event is written, and when. Pure: time comes in as an argument.
 //!
-//! The first of a kind for a pod is written at once; those that follow within [`QUIET`] are counted, and written as one
-//! change of the series when it is over.
+//! The first of a kind for a pod is written at once; those that follow while it is to be quiet are counted, and written
+//! as one change of the series when that is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::object::{Kind, PodEvent, PodReference, cut};
-
-/// From one write of a kind for a pod to the next.
-const QUIET: Duration = Duration::from_mins(10);
 
 /// Series that are remembered: a kubelet has 500 pods at most, mostly 110, and few of them are swept within ten minutes.
 const MAX_SERIES: usize = 1024;
@@ -54,39 +51,48 @@ struct Series {
 }
 
 /// All series.
-#[derive(Debug, Default)]
-pub(super) struct Book(BTreeMap<Key, Series>);
+#[derive(Debug)]
+pub(super) struct Book {
+    quiet: Duration,
+    series: BTreeMap<Key, Series>,
+}
 
 impl Book {
+    /// `quiet`: from one write of a kind for a pod to the next.
+    pub(super) fn new(quiet: Duration) -> Self {
+        Self { quiet, series: BTreeMap::new() }
+    }
+
     /// Something happened. What is to be written now.
     pub(super) fn enter(&mut self, event: PodEvent, now: Duration) -> Result<Option<Write>, NoRoom> {
         let key = (event.pod.clone(), event.kind);
-        if let Some(series) = self.0.get_mut(&key) {
+        if let Some(series) = self.series.get_mut(&key) {
             series.write.count = series.write.count.saturating_add(1);
             series.write.event = event;
             return Ok(None);
         }
-        if self.0.len() >= MAX_SERIES {
+        if self.series.len() >= MAX_SERIES {
             return Err(NoRoom);
         }
         let write = Write { name: name(&event.pod), count: 1, event };
-        let series = Series { write: write.clone(), written: 1, quiet_until: now + QUIET };
-        self.0.insert(key, series);
+        let series = Series { write: write.clone(), written: 1, quiet_until: now + self.quiet };
+        self.series.insert(key, series);
         Ok(Some(write))
     }
 
     /// When [`Self::due`] is to be asked next.
     pub(super) fn due_at(&self) -> Option<Duration> {
-        self.0.values().map(|series| series.quiet_until).min()
+        self.series.values().map(|series| series.quiet_until).min()
     }
 
     /// What is to be written now. Series in which nothing happened meanwhile are over.
     pub(super) fn due(&mut self, now: Duration) -> Vec<Write> {
-        self.0.retain(|_, series| series.quiet_until > now || series.write.count > series.written);
-        let due = self.0.values_mut().filter(|series| series.quiet_until <= now);
+        self.series.retain(|_, series| series.quiet_until > now || series.write.count > series.written);
+        let quiet_until = now + self.quiet;
+        let due = self.series.values_mut().filter(|series| series.quiet_until <= now);
         due.map(|series| {
             series.written = series.write.count;
-            series.quiet_until = now + QUIET;
+            series.quiet_until = quiet_until;
             series.write.clone()
         })
         .collect()
@@ -94,7 +100,7 @@ impl Book {
 
     /// The object of this series is gone: as if it began with what happened last.
     pub(super) fn begin_anew(&mut self, gone: &Write, now: Duration) -> Option<Write> {
-        let series = self.0.remove(&gone.key())?;
+        let series = self.series.remove(&gone.key())?;
         self.enter(series.write.event, now).ok().flatten()
     }
 }
@@ -119,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_first_at_once_the_others_as_one_when_it_has_been_quiet() {
-        let mut book = Book::default();
+        let mut book = Book::new(minute(10));
         let first = book.enter(event("a", Kind::Swept, "1"), minute(0)).unwrap().unwrap();
         assert_eq!(first.count, 1);
         for number in 1..8 {
@@ -138,7 +144,7 @@ mod tests {
 
     #[test]
     fn kinds_and_pods_are_told_apart_also_pods_of_one_name() {
-        let mut book = Book::default();
+        let mut book = Book::new(minute(10));
         let mut again = event("a", Kind::Swept, "");
         again.pod.uid = "another".into();
         let all = [event("a", Kind::Swept, ""), event("a", Kind::Harmed, ""), event("b", Kind::Swept, ""), again];
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_series_whose_first_is_gone_begins_anew_with_the_last() {
-        let mut book = Book::default();
+        let mut book = Book::new(minute(10));
         book.enter(event("a", Kind::Swept, "old"), minute(0)).unwrap();
         book.enter(event("a", Kind::Swept, "new"), minute(1)).unwrap();
         let series = book.due(minute(10)).remove(0);
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn no_more_series_than_the_bound_until_one_is_over() {
-        let mut book = Book::default();
+        let mut book = Book::new(minute(10));
         for number in 0..MAX_SERIES {
             book.enter(event(&number.to_string(), Kind::Swept, ""), minute(0)).unwrap();
         }

@@ -1,7 +1,7 @@
 //! Kubernetes Events (events.k8s.io/v1) on the pods of this node: what an owner of a pod wants to know, and little of it.
 //!
 //! ```text
-//! tell -> queue (bounded, never waited for) -> book (at most one write of a kind for a pod in 10 min) -> API server
+//! tell -> queue (bounded, never waited for) -> book (at most one write of a kind for a pod in ten minutes) -> API server
 //! ```
 //!
 //! In: what happened to a pod. Out: Events, the repeated ones as a series. Must never: hold up a sweep, be taken for a
@@ -30,6 +30,9 @@ pub use object::{Kind, PodEvent, PodReference, is_for_owners};
 /// Events on their way to the API server: a burst of ends on a node with 500 pods.
 const QUEUE: usize = 256;
 
+/// From one write of a kind for a pod to the next: six an hour, which is how long the API server keeps an Event.
+pub const QUIET: Duration = Duration::from_mins(10);
+
 /// Longest wait for one write. An Event is not worth a second try: the next of its series says the same.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -41,11 +44,17 @@ pub struct PodEvents {
 }
 
 impl PodEvents {
-    /// Starts the task that writes, until `shutdown`. `instance`: who says it, the node's name.
-    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
+    /// Starts the task that writes, until `shutdown`. `instance`: who says it, the node's name. `quiet`: [`QUIET`].
+    pub fn start(
+        client: Client,
+        instance: String,
+        quiet: Duration,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
         let (queue, told) = mpsc::channel(QUEUE);
         let writer = Writer { client, instance, metrics: Arc::clone(&metrics), began: Instant::now() };
-        tokio::spawn(writer.run(told, shutdown));
+        tokio::spawn(writer.run(Book::new(quiet), told, shutdown));
         Self { queue, metrics }
     }
 
@@ -65,8 +74,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut told: mpsc::Receiver<PodEvent>, shutdown: CancellationToken) {
-        let mut book = Book::default();
+    async fn run(self, mut book: Book, mut told: mpsc::Receiver<PodEvent>, shutdown: CancellationToken) {
         loop {
             let due = book.due_at().map(|at| self.began + at);
             let wait = async {

@@ -166,7 +166,7 @@ async fn sweep(pod: &Pod, pods: &Arc<ByChroot>, mode: Mode, change: impl FnOnce(
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::clone(&audit) as Arc<dyn Audit>,
         deleters: Arc::new(InThisProcess),
-        pods: OnceLock::from(Arc::clone(pods) as Arc<dyn PodExec>),
+        exec: OnceLock::from(Arc::clone(pods) as Arc<dyn PodExec>),
         stuck: Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };

@@ -95,7 +95,7 @@ async fn sweep(
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::clone(&audit) as Arc<dyn Audit>,
         deleters: Arc::new(InThisProcess),
-        pods: std::sync::OnceLock::new(),
+        exec: std::sync::OnceLock::new(),
         stuck: super::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };
