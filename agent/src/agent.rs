@@ -7,6 +7,7 @@
 //!         -> report                   follow.rs   log lines and the live view
 //!                                     node.rs     the control endpoint's view of all this
 //!                                     refused.rs  who was refused, on record
+//!                                     outside.rs  pods' owners and a collector outside
 //!                                     history_probe.rs  whether sweeps can be put on record
 //! ```
 
@@ -15,6 +16,7 @@ mod cluster;
 mod follow;
 mod history_probe;
 mod node;
+mod outside;
 mod recover;
 mod refused;
 mod shared;
@@ -26,16 +28,20 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use self::cluster::Cluster;
 use crate::config::Config;
 use crate::confinement::Role;
 use crate::control::{self, Endpoints, Listeners};
 use crate::inventory::{Inventory, InventorySettings, NameSource, RuntimePaths};
 use crate::kernel::Cgroups;
+use crate::kubernetes::events::{self, PodEvents};
+use crate::kubernetes::exec::ClusterExec;
 use crate::kubernetes::{PodNames, WatchCounts, client, watches};
-use self::cluster::Cluster;
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
+use crate::report::CloudEvents;
 
+use outside::Outside;
 pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
 
@@ -82,7 +88,9 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
     };
     let listeners = Listeners::bind(&endpoints).await?;
     let cluster = cluster(&config, &stores).await?;
-    let shared = Arc::new(Shared::new(config, stores, inventory, cluster, &observer, shutdown.clone())?);
+    let outside = outside(&config, &stores, cluster.as_deref(), &shutdown)?;
+    let shared =
+        Arc::new(Shared::new(config, stores, inventory, cluster, &observer, outside, shutdown.clone())?);
     join_cluster(&shared);
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
@@ -96,6 +104,7 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
             "sweeps still running at the end; they will be found abandoned"
         );
     }
+    shared.outside.end().await;
     served.await.context("control endpoint")
 }
 
@@ -122,5 +131,26 @@ async fn cluster(config: &Config, stores: &Stores) -> anyhow::Result<Option<Arc<
     let node = settings.node()?;
     let requests = stores.metrics.kubernetes_requests();
     let client = client::connect(settings.kubeconfig.as_deref(), requests).await?;
+    // Set once, here; nobody sweeps yet.
+    let _ = stores.tools.exec.set(Arc::new(ClusterExec::new(client.clone())));
     Ok(Some(Cluster::new(client, node, settings)))
+}
+
+/// Those outside the node who are told.
+fn outside(
+    config: &Config,
+    stores: &Stores,
+    cluster: Option<&Cluster>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Outside> {
+    let node = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let collector = config.cloud_events.as_ref();
+    let collector = collector
+        .map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics)))
+        .transpose()?;
+    let pods = cluster.map(|cluster| {
+        let (client, node) = (cluster.client().clone(), cluster.node().to_owned());
+        PodEvents::start(client, node, events::QUIET, Arc::clone(&stores.metrics), shutdown.clone())
+    });
+    Ok(Outside { pods, collector })
 }

@@ -6,7 +6,7 @@
 mod directory;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -86,6 +86,7 @@ pub async fn scan(
         cgroups,
         audit: Arc::new(NothingToAudit),
         deleters: Arc::new(sweep::Program::this()),
+        exec: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };

@@ -11,6 +11,7 @@ pub mod bench_hooks;
 pub mod bundle;
 pub mod cgroup;
 pub mod cluster;
+pub mod collector;
 pub mod container;
 pub mod demo;
 pub mod disk;

@@ -113,14 +113,15 @@ impl Drop for Place {
 async fn run(entered: Entered, order: Order, stop: Stop) {
     let Entered { place, operation, begun, permit } = entered;
     let shared = Arc::clone(&place.shared);
-    let cgroup = operation.container.as_ref().map(|container| container.cgroup);
+    let container = operation.container.clone();
     let retries = operation.policy.spec.sweep.retries;
     let until = permit.until().within(order.slot);
     let mut record = operation::run(operation, begun, &shared.stores, &*order.follow, until, &stop).await;
     if worth_another_try(&record) && record.attempt >= retries.limit {
         give_up(&shared, &mut record);
     }
-    let Some(container) = cgroup else { return };
+    shared.outside.ended(container.as_deref(), &record);
+    let Some(container) = container.map(|container| container.cgroup) else { return };
     // The cool-down begins before the place is free: nobody slips in between.
     shared.gate.left(container);
     drop((permit, place));

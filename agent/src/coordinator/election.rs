@@ -119,7 +119,12 @@ impl Election {
     }
 
     /// Renews until that fails for too long, or `shutdown`. The Lease as it was last written.
-    async fn hold(&self, mut lease: Lease, mut renewed: Instant, shutdown: &CancellationToken) -> Option<Lease> {
+    async fn hold(
+        &self,
+        mut lease: Lease,
+        mut renewed: Instant,
+        shutdown: &CancellationToken,
+    ) -> Option<Lease> {
         let lasts = self.duration - self.duration / MARGIN;
         loop {
             let pause = tokio::time::sleep(self.duration / RENEWALS);
@@ -140,7 +145,8 @@ impl Election {
     }
 
     async fn still_ours(&self) -> Option<Lease> {
-        let lease = request(|| format!("read Lease {}", self.name), self.leases.get(&self.name)).await.ok()?;
+        let lease =
+            request(|| format!("read Lease {}", self.name), self.leases.get(&self.name)).await.ok()?;
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
         (holder == Some(self.identity.as_str())).then_some(lease)
     }
@@ -190,7 +196,8 @@ impl Election {
 impl Seen {
     fn of(lease: &Lease, version: String, changed_at: Instant) -> Self {
         let spec = lease.spec.as_ref();
-        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds =
+            spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
         let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
         // One that names no duration was not written by us; it is over at once, and the compare-and-swap decides.
         let duration = Duration::from_secs(seconds.unwrap_or_default());

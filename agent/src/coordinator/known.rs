@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Resource, ResourceExt};
 use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
 use crate::kubernetes::Collection;
@@ -30,7 +30,12 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { index: Mutex::new(Index::new(settings)), epoch: Instant::now(), changed: Notify::new(), selectors: Mutex::default() })
+        Arc::new(Self {
+            index: Mutex::new(Index::new(settings)),
+            epoch: Instant::now(),
+            changed: Notify::new(),
+            selectors: Mutex::default(),
+        })
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -115,12 +120,21 @@ fn key(meta: &ObjectMeta) -> Option<SweepKey> {
     Some(SweepKey { namespace: meta.namespace.clone()?, name: meta.name.clone()? })
 }
 
-fn observe_sweep(index: &mut Index, sweep: Result<Sweep, kube::core::error_boundary::InvalidObject>, now: Duration) {
+fn observe_sweep(
+    index: &mut Index,
+    sweep: Result<Sweep, kube::core::error_boundary::InvalidObject>,
+    now: Duration,
+) {
     match sweep {
         Ok(sweep) => index.observe_sweep(&sweep, now),
         Err(invalid) => {
             let (namespace, name) = (invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref());
-            tracing::warn!(namespace, name, error = invalid.error, "this Sweep cannot be read; nobody acts on it");
+            tracing::warn!(
+                namespace,
+                name,
+                error = invalid.error,
+                "this Sweep cannot be read; nobody acts on it"
+            );
             if let Some(key) = key(&invalid.metadata) {
                 index.forget_sweep(&key, invalid.metadata.uid.as_deref());
             }
@@ -227,7 +241,8 @@ impl Indexed for PolicyObject {
     fn put(self, known: &Known) {
         let name = self.name_any();
         let policy = self.policy();
-        let invalid = validate(&policy).first().map(|problem| format!("{}: {}", problem.field, problem.message));
+        let invalid =
+            validate(&policy).first().map(|problem| format!("{}: {}", problem.field, problem.message));
         known.select(&name, Selector::new(&policy.spec.select).ok().filter(|_| invalid.is_none()));
         let rules = Rules::of(&policy.spec, self.metadata.generation.unwrap_or_default(), invalid);
         known.change(|index, _| index.observe_policy(&name, Some(rules)));

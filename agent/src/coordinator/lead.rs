@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::known::{Known, Named, Sweeps};
 use super::metrics::CoordinatorMetrics;
-use super::settings::CoordinatorConfig;
 use super::rollouts::Rollouts;
+use super::settings::CoordinatorConfig;
 use super::write::Writer;
 use crate::admission::Window;
 use crate::kubernetes::labels;
@@ -101,7 +101,11 @@ pub(super) async fn lead(
         while watches.current().is_err() {
             tokio::time::sleep(LOOK).await;
         }
-        tracing::info!(sweeps = known.index().sweeps(), slots = known.index().slots(), "everything is listed");
+        tracing::info!(
+            sweeps = known.index().sweeps(),
+            slots = known.index().slots(),
+            "everything is listed"
+        );
         loop {
             match watches.current() {
                 Ok(()) => {
@@ -122,8 +126,11 @@ pub(super) async fn lead(
 }
 
 async fn turn(known: &Known, writer: &Writer, windows: &[Window], metrics: &CoordinatorMetrics) {
-    let circumstances =
-        Circumstances { now: known.now(), wall: Timestamp::now(), hours: Window::open_now(windows, &Zoned::now()) };
+    let circumstances = Circumstances {
+        now: known.now(),
+        wall: Timestamp::now(),
+        hours: Window::open_now(windows, &Zoned::now()),
+    };
     let started = Instant::now();
     let (steps, figures, sweeps, slots, dropped) = {
         let mut index = known.index();
@@ -132,9 +139,7 @@ async fn turn(known: &Known, writer: &Writer, windows: &[Window], metrics: &Coor
     };
     metrics.turned(&figures, sweeps, slots, dropped, started.elapsed().as_secs_f64());
     // In their order to begin with, several at a time: no step of a turn waits for another.
-    futures::stream::iter(steps)
-        .for_each_concurrent(WRITES, |step| carry_out(writer, step, metrics))
-        .await;
+    futures::stream::iter(steps).for_each_concurrent(WRITES, |step| carry_out(writer, step, metrics)).await;
 }
 
 async fn carry_out(writer: &Writer, step: Step, metrics: &CoordinatorMetrics) {

@@ -1,6 +1,8 @@
 //! The coordinator's metrics. Labels are fixed sets of words: reasons, states, steps.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::kubernetes::WatchCounts;
 use crate::rollout::Figures;
@@ -40,13 +42,15 @@ impl CoordinatorMetrics {
             registry.register(Box::new(gauges.clone()))?;
             Ok(gauges)
         };
-        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let counters = IntCounterVec::new(Opts::new(format!("podsweep_{name}"), help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok(counters)
-        };
-        let options = HistogramOpts::new("podsweep_coordinator_turn_seconds", "Time to decide, without the writes")
-            .buckets(TURN_BUCKETS.to_vec());
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let counters = IntCounterVec::new(Opts::new(format!("podsweep_{name}"), help), labels)?;
+                registry.register(Box::new(counters.clone()))?;
+                Ok(counters)
+            };
+        let options =
+            HistogramOpts::new("podsweep_coordinator_turn_seconds", "Time to decide, without the writes")
+                .buckets(TURN_BUCKETS.to_vec());
         let turn = Histogram::with_opts(options)?;
         registry.register(Box::new(turn.clone()))?;
         Ok(Self {
@@ -57,7 +61,11 @@ impl CoordinatorMetrics {
             running: gauge("running_sweeps", "Sweeps that have a slot")?,
             slots: gauges("slots", "Slot Leases, by state", "state")?,
             breakers: gauges("breakers", "Breakers, by state", "state")?,
-            steps: counters("coordinator_steps_total", "Writes asked for, by step and result", &["step", "result"])?,
+            steps: counters(
+                "coordinator_steps_total",
+                "Writes asked for, by step and result",
+                &["step", "result"],
+            )?,
             requests: counters("kubernetes_requests_total", "Requests to the API server", &["verb", "code"])?,
             dropped: gauge("sweeps_dropped", "Sweep objects beyond the limit, not taken up")?,
             watches: counters(
@@ -105,7 +113,9 @@ impl CoordinatorMetrics {
             self.waiting.with_label_values(&[reason]).set(number(*count));
         }
         self.slots.with_label_values(&["taken"]).set(number(figures.slots_taken));
-        self.slots.with_label_values(&["free"]).set(number((slots as u64).saturating_sub(figures.slots_taken)));
+        self.slots
+            .with_label_values(&["free"])
+            .set(number((slots as u64).saturating_sub(figures.slots_taken)));
         let (open, half_open, global) = figures.breakers;
         for (state, count) in [("open", open), ("half-open", half_open), ("global", global.into())] {
             self.breakers.with_label_values(&[state]).set(number(count));

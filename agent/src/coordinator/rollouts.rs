@@ -13,12 +13,12 @@ use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::known::Known;
+use crate::kubernetes::Pod;
 use crate::kubernetes::client::{RequestError, request};
 use crate::kubernetes::labels;
 use crate::kubernetes::resources::{
     Asked, PodReference, RequestedBy, RolloutStatus, Sweep, SweepRollout, SweepRolloutSpec, SweepSpec,
 };
-use crate::kubernetes::Pod;
 use crate::policy::Selector;
 use crate::rollout::{Next, SweepKey, Target};
 
@@ -92,7 +92,11 @@ async fn targets(
     let mut targets = Vec::new();
     loop {
         let page = request(|| "list pods".into(), pods.list(&params)).await?;
-        let found = page.items.iter().filter(|pod| !is_leaving(pod)).filter_map(|whole| Some((node(whole)?, Pod::of(whole)?)));
+        let found = page
+            .items
+            .iter()
+            .filter(|pod| !is_leaving(pod))
+            .filter_map(|whole| Some((node(whole)?, Pod::of(whole)?)));
         for (node, pod) in found {
             targets.extend(containers(&node, &pod, |names| {
                 own.matches_names(names, "").is_ok() && policy.matches_names(names, "").is_ok()
@@ -103,7 +107,10 @@ async fn targets(
         params = params.continue_token(&more);
     }
     if targets.len() > MAX_TARGETS {
-        tracing::warn!(most = MAX_TARGETS, "a rollout names more containers than it may have; the rest stays");
+        tracing::warn!(
+            most = MAX_TARGETS,
+            "a rollout names more containers than it may have; the rest stays"
+        );
         targets.truncate(MAX_TARGETS);
     }
     targets.sort();

@@ -78,7 +78,10 @@ impl CoordinatorConfig {
 
     pub(super) fn rollout(&self) -> rollout::Settings {
         let GlobalBreaker { open, window } = self.global_breaker;
-        rollout::Settings { global: crate::breaker::GlobalBreaker { open, window: window.0 }, ttl: self.ttl.0 }
+        rollout::Settings {
+            global: crate::breaker::GlobalBreaker { open, window: window.0 },
+            ttl: self.ttl.0,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::known::Known;
@@ -64,7 +64,11 @@ impl Writer {
                 self.status(&sweep, &status).await
             }
             Step::Note { sweep, reason, message } => {
-                self.status(&sweep, &json!({ "phase": SweepPhase::Pending, "reason": reason, "message": message })).await
+                self.status(
+                    &sweep,
+                    &json!({ "phase": SweepPhase::Pending, "reason": reason, "message": message }),
+                )
+                .await
             }
             Step::Stop { sweep, reason } => self.status(&sweep, &json!({ "stop": reason })).await,
             Step::End { sweep, phase, reason, message } => {
@@ -85,7 +89,12 @@ impl Writer {
         }
     }
 
-    async fn grant(&self, slot: &str, version: &str, holder: &crate::rollout::Holder) -> Result<(), RequestError> {
+    async fn grant(
+        &self,
+        slot: &str,
+        version: &str,
+        holder: &crate::rollout::Holder,
+    ) -> Result<(), RequestError> {
         let lease = self.slots.grant(slot, version, holder, self.slot_duration).await?;
         self.known.change(|index, now| index.observe_slot(slot, slot::seen(&lease), now));
         Ok(())
@@ -103,7 +112,12 @@ impl Writer {
     }
 
     /// An object that is there is written over at the version that it is read at; the loser of a race decides anew.
-    async fn save_breaker(&self, name: &str, spec: BreakerSpec, status: &BreakerStatus) -> Result<(), RequestError> {
+    async fn save_breaker(
+        &self,
+        name: &str,
+        spec: BreakerSpec,
+        status: &BreakerStatus,
+    ) -> Result<(), RequestError> {
         let breakers: Api<Breaker> = Api::all(self.client.clone());
         let mut breaker = Breaker::new(name, spec);
         breaker.metadata = ObjectMeta {

@@ -9,12 +9,16 @@
 //! which       list and  what was     each a bounded collection      what is asked
 //! there are   watch     told, and    of plain data: pod, workload,  of them, by
 //!                       its pulse    annotation                     container
+//! events      Events on pods, few, for their owners
+//! exec        runs the sweep stage's rm in a container
 //! ```
 //!
 //! Must never: answer a question from memory that has gone stale without saying so.
 
 mod annotation;
 pub mod client;
+pub mod events;
+pub mod exec;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;

@@ -27,6 +27,8 @@ pub enum Reason {
     ObserveOnly,
     PolicyInvalid,
     ExecutorUnavailable,
+    NoRm,
+    ExecForbidden,
     AlreadyRunning,
     CoolDown,
     RateLimit,
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
@@ -70,6 +72,8 @@ impl Reason {
         Self::ObserveOnly,
         Self::PolicyInvalid,
         Self::ExecutorUnavailable,
+        Self::NoRm,
+        Self::ExecForbidden,
         Self::AlreadyRunning,
         Self::CoolDown,
         Self::RateLimit,
@@ -107,7 +111,9 @@ impl Reason {
             | Self::NotSelected
             | Self::ObserveOnly
             | Self::PolicyInvalid
-            | Self::ExecutorUnavailable => 4,
+            | Self::ExecutorUnavailable
+            | Self::NoRm
+            | Self::ExecForbidden => 4,
             Self::AlreadyRunning | Self::CoolDown | Self::RateLimit => 5,
             Self::BreakerOpen | Self::BreakerHalfOpen | Self::GlobalBreakerOpen => 6,
             Self::OutsideHours
@@ -173,7 +179,11 @@ impl Reason {
             Self::NotSelected => "the policy asked for does not select it",
             Self::ObserveOnly => "the policy's mode is `Observe`",
             Self::PolicyInvalid => "a glob of the policy cannot be compiled",
-            Self::ExecutorUnavailable => "`sweep.executor: Exec` needs Kubernetes",
+            Self::ExecutorUnavailable => {
+                "`sweep.executor: Exec` needs Kubernetes, and a container that its API knows"
+            }
+            Self::NoRm => "`sweep.executor: Exec`, and the container has no `rm` that can be run",
+            Self::ExecForbidden => "`sweep.executor: Exec`, and the API server refuses pods/exec",
             Self::AlreadyRunning => "a sweep of the container has not ended",
             Self::CoolDown => "its last sweep ended less than `coolDown` ago",
             Self::RateLimit => "`sweepsPerMinute` sweeps began on this node within a minute",
@@ -214,7 +224,8 @@ impl Reason {
             Self::Conflict => "another `priority` for one of them",
             Self::ObserveOnly => "`mode: DryRun` or `Enforce`",
             Self::PolicyInvalid => "`podsweep check` on the policy",
-            Self::ExecutorUnavailable => "`executor: Host`",
+            Self::ExecutorUnavailable | Self::NoRm => "`executor: Host`",
+            Self::ExecForbidden => "`get` and `create` on pods/exec for the agent, or `executor: Host`",
             Self::AlreadyRunning => "its end, or `DELETE /v1/sweeps/ID`",
             Self::CoolDown | Self::RateLimit | Self::OutsideHours => "time; the message says when",
             Self::BreakerOpen => "time, and then a healthy probe; or `podsweep breakers reset NAME`",

@@ -89,7 +89,11 @@ pub(super) fn next<'a>(
     let all = sum.made + left.len() as u64;
     let (phase, reason, message) = phase(spec, &sum, accepted, left.is_empty());
     let may_make = phase == RolloutPhase::Running && sum.done == sum.made;
-    let make: Vec<_> = if may_make { left.into_iter().take(next_size(spec, sum.made)).cloned().collect() } else { Vec::new() };
+    let make: Vec<_> = if may_make {
+        left.into_iter().take(next_size(spec, sum.made)).cloned().collect()
+    } else {
+        Vec::new()
+    };
     let status = RolloutStatus {
         phase,
         reason: reason.map(str::to_owned),

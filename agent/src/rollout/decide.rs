@@ -190,7 +190,9 @@ impl Turn {
                     steps.extend(forget(key, entry, keep, least, self.now));
                 }
                 SweepPhase::Pending => {
-                    if let Some((phase, reason, message)) = hopeless(entry, index.rules.get(&entry.policy), rollout.is_some_and(Rollout::is_off)) {
+                    if let Some((phase, reason, message)) =
+                        hopeless(entry, index.rules.get(&entry.policy), rollout.is_some_and(Rollout::is_off))
+                    {
                         steps.push(Step::End {
                             sweep: key.clone(),
                             phase,
@@ -278,11 +280,7 @@ fn no_slot() -> Wait {
 }
 
 /// A Sweep that waits for what will not come.
-fn hopeless(
-    entry: &Entry,
-    rules: Option<&Rules>,
-    off: bool,
-) -> Option<(SweepPhase, &'static str, String)> {
+fn hopeless(entry: &Entry, rules: Option<&Rules>, off: bool) -> Option<(SweepPhase, &'static str, String)> {
     if off {
         let name = entry.rollout.as_deref().unwrap_or_default();
         let message = format!("SweepRollout {name} ended before it began");

@@ -56,7 +56,8 @@ impl Cluster {
             return Refusal::new(Reason::PodUnknown, message);
         };
         if let Err(stale) = self.sweeps.current() {
-            let message = format!("what the Kubernetes API told of this node's Sweeps may not hold any more: {stale}");
+            let message =
+                format!("what the Kubernetes API told of this node's Sweeps may not hold any more: {stale}");
             return Refusal::new(Reason::ApiStale, message);
         }
         let place = (sweep.spec.pod.uid.clone(), sweep.spec.container.clone());

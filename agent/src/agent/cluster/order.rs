@@ -168,7 +168,8 @@ async fn sweep_and_tell(
         Ok(record) => status::of_record(&record),
         // Its task panicked: whatever it did, it does no more.
         Err(_) => {
-            let mut end = status::without_record(SweepPhase::Failed, "AgentFailed", "the agent's task broke off");
+            let mut end =
+                status::without_record(SweepPhase::Failed, "AgentFailed", "the agent's task broke off");
             end["health"] = serde_json::json!(crate::report::Health::Unknown);
             end
         }

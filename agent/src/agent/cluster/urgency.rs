@@ -22,7 +22,9 @@ pub(super) fn asked(fired: &Fired) -> Asked {
     let (trigger, message, urgency) = match fired {
         Fired::Burst { creates_per_second, limit, held_seconds } => (
             "Burst",
-            format!("{creates_per_second:.0} creates/s for {held_seconds:.0} s; the policy's limit is {limit}"),
+            format!(
+                "{creates_per_second:.0} creates/s for {held_seconds:.0} s; the policy's limit is {limit}"
+            ),
             BURST + more(*creates_per_second, *limit),
         ),
         Fired::Growth { files_per_minute, limit, held_seconds } => (
@@ -71,7 +73,8 @@ mod tests {
     fn a_full_disk_comes_before_a_storm_and_a_storm_before_growth() {
         let urgency = |fired| asked(&fired).urgency;
         let inodes = |free_percent| urgency(Fired::NodeInodesFree { free_percent, below: 10.0 });
-        let burst = |creates_per_second| urgency(Fired::Burst { creates_per_second, limit: 100, held_seconds: 1.0 });
+        let burst =
+            |creates_per_second| urgency(Fired::Burst { creates_per_second, limit: 100, held_seconds: 1.0 });
         assert_eq!(inodes(0.0), 1000);
         assert!(inodes(1.0) > inodes(9.0) && inodes(9.9) > burst(1e9));
         assert!(burst(2000.0) > burst(200.0));
