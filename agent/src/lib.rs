@@ -27,6 +27,8 @@ pub mod inventory;
 
 pub mod policy;
 
+pub mod kubernetes;
+
 pub mod admission;
 
 pub mod scan;

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod percent;
+mod schema;
 mod span;
 mod text;
 

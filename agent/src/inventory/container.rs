@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A cgroup's id: the inode number of its directory in cgroup2, the value `bpf_get_current_cgroup_id` returns.
@@ -39,7 +40,7 @@ pub enum Runtime {
 }
 
 /// What kind of storage a mount of the container is, as far as policies tell them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum VolumeKind {
     /// The overlayfs upper directory.
     WritableLayer,

@@ -50,7 +50,7 @@ impl Outcome {
 }
 
 /// What the observation window showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Health {
     /// No sign of harm through the whole window.
     Healthy,

@@ -1,12 +1,13 @@
 //! What is junk, and what to do with it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VolumeKind;
 use crate::units::{Bytes, Span};
 
 /// What a file must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FileType {
     /// Regular file.
     File,
@@ -19,7 +20,7 @@ pub enum FileType {
 }
 
 /// What to do with junk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Action {
     /// Unlink it.
     #[default]
@@ -29,7 +30,7 @@ pub enum Action {
 }
 
 /// One rule. A file is junk if one rule matches it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JunkRule {
     /// A DNS label; unique in the policy.

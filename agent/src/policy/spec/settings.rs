@@ -1,11 +1,12 @@
 //! How gently: scan, sweep, rollout, breakers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Percent, Span};
 
 /// Limits of a scan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ScanSettings {
     /// Of one core.
@@ -40,7 +41,7 @@ impl Default for ScanSettings {
 }
 
 /// Who removes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Executor {
     /// From the host through the container's mount view.
     #[default]
@@ -50,7 +51,7 @@ pub enum Executor {
 }
 
 /// Limits of a sweep.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SweepSettings {
     /// Who removes.
@@ -87,7 +88,7 @@ impl Default for SweepSettings {
 }
 
 /// The end condition: either reached is enough.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StopWhen {
     /// Free inodes of the filesystem that holds the layer.
@@ -97,7 +98,7 @@ pub struct StopWhen {
 }
 
 /// PSI "some avg10", percent of time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pressure {
     /// cpu.pressure.
@@ -109,7 +110,7 @@ pub struct Pressure {
 }
 
 /// How often to try again.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retries {
     /// Times; then given up with a reason.
@@ -119,7 +120,7 @@ pub struct Retries {
 }
 
 /// How many at a time, and how long to watch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rollout {
     /// Containers of a workload before the first observation.
@@ -147,7 +148,7 @@ impl Default for Rollout {
 }
 
 /// A dimension in which related containers are swept one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SerialBy {
     /// Same workload.
     Workload,
@@ -160,7 +161,7 @@ pub enum SerialBy {
 }
 
 /// When to stop.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Breakers {
     /// Ends one sweep.
@@ -170,7 +171,7 @@ pub struct Breakers {
 }
 
 /// Ends one sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SweepBreaker {
     /// Consecutive refusals by the kernel.
@@ -184,7 +185,7 @@ impl Default for SweepBreaker {
 }
 
 /// Stops a workload after harm.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkloadBreaker {
     /// Containers gone or restarted in the observation window.
