@@ -10,6 +10,7 @@ mod ebpf_toolchain;
 mod fuzz;
 mod levels;
 mod lint;
+mod manifests;
 mod record_btf;
 mod references;
 mod setup;
