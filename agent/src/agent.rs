@@ -32,6 +32,7 @@ use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
 use crate::kernel::Cgroups;
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
+use crate::scan;
 
 pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
@@ -54,6 +55,7 @@ pub struct Prepared {
 pub fn prepare(config: Config) -> anyhow::Result<Prepared> {
     Role::Start.take_on()?;
     let cgroups = Cgroups::find().context("podsweep counts by cgroup2; mount it")?;
+    scan::make_room().context("scans need a cgroup below the agent's own")?;
     let stores = stores(&config, cgroups.clone())?;
     recover::leftovers(&stores)?;
     recover::abandon_unfinished(&stores)?;
