@@ -202,13 +202,14 @@ impl ScanCgroup {
 
     /// Where each controller's files are; `None` where this host has no such controller for us.
     fn make_directories(&mut self, parent: &str, cgroups: &Cgroups) -> Result<Homes, CgroupError> {
-        let in_v2 = kernel::read(cgroups.unified.join("cgroup.controllers"))?;
+        let root = cgroups.directory(kernel::namespace_root());
+        let in_v2 = kernel::read(root.join("cgroup.controllers"))?;
         let in_v2: BTreeSet<_> = in_v2.split_whitespace().collect();
         let wanted: Vec<_> =
             CONTROLLERS.iter().map(|&(v2, _)| v2).filter(|name| in_v2.contains(name)).collect();
         let slice = cgroups.unified.join(parent);
         create_all(&slice)?;
-        for above in [&cgroups.directory(kernel::namespace_root()), &slice] {
+        for above in [&root, &slice] {
             // Not an error yet: writing the limit says which one is missing.
             if let Err(error) = limit::hand_on(above, &wanted) {
                 tracing::debug!(path = ?above, %error, "cgroup2 does not hand its controllers on");
