@@ -7,11 +7,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::{cgroup, image};
 
+/// Part of this program: guests have no sources.
+const MANIFEST: &str = include_str!("../../deploy/base/agent.yaml");
 /// Where the pod sees the program.
 const PROGRAM: &str = "/podsweep";
 /// What its shared libraries are in.
@@ -153,11 +155,8 @@ fn libraries(root: &Path) -> Result<Vec<Value>> {
 
 /// The agent's securityContext in the manifest.
 fn agents_rights() -> Result<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base/agent.yaml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
-    let Some(daemon_set) = documents.iter().find(|document| document["kind"] == "DaemonSet") else {
-        bail!("{}: no DaemonSet", path.display());
-    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple(MANIFEST)?;
+    let daemon_set = documents.iter().find(|document| document["kind"] == "DaemonSet");
+    let daemon_set = daemon_set.context("no DaemonSet in the manifest")?;
     Ok(daemon_set["spec"]["template"]["spec"]["containers"][0]["securityContext"].clone())
 }
