@@ -418,7 +418,7 @@ fn with_an_agents_own_token_the_server_says_the_same() {
     for refused in [
         &["get", "secrets", "-A"][..],
         &["get", "lease", "podsweep-coordinator", "-n", SYSTEM],
-        &["delete", "sweeppolicies", "--all"],
+        &["delete", "sweeppolicy", "any"],
     ] {
         let error = agent.run(refused).unwrap_err().to_string();
         assert!(error.contains("forbidden") || error.contains("Forbidden"), "{refused:?}: {error}");
