@@ -31,13 +31,23 @@ impl Disk {
     pub fn mount(prefix: &str, mount_point: &Path, size: Size) -> Result<Self> {
         let home = Workspace::new(prefix)?;
         let image = home.path().join("disk.img");
-        File::create(&image)?.set_len(size.bytes)?;
-        let inodes = size.inodes.to_string();
-        // No blocks kept for root: free is what a container sees as free.
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-N", &inodes]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(mount_point))?;
+        format(&image, size)?;
+        self::mount(&image, mount_point)?;
         Ok(Self { mount_point: mount_point.to_owned(), _home: home })
     }
+}
+
+/// Makes an image of an empty ext4.
+pub fn format(image: &Path, size: Size) -> Result<()> {
+    File::create(image)?.set_len(size.bytes)?;
+    let inodes = size.inodes.to_string();
+    // No blocks kept for root: free is what a container sees as free.
+    run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-N", &inodes]).arg(image))
+}
+
+/// Mounts it in the calling thread's mount namespace. Its loop device goes with the mount.
+pub fn mount(image: &Path, mount_point: &Path) -> Result<()> {
+    run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(mount_point))
 }
 
 impl Drop for Disk {

@@ -10,6 +10,7 @@ pub mod bench_agent;
 pub mod bench_hooks;
 pub mod bundle;
 pub mod cgroup;
+pub mod cluster;
 pub mod container;
 pub mod demo;
 pub mod disk;

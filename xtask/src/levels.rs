@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::apt::is_root;
 use crate::command::step;
+use crate::kubernetes::{self, Extent};
 use crate::setup::Need;
 use crate::vm;
 
@@ -23,6 +24,9 @@ const ON_THIS_KERNEL: &str = "(package(podsweep) and (kind(test) or test(/^(\
 const MAIN_JOB: &str =
     "(package(podsweep-tests) and binary(node_sweep) and test(=a_storm_is_seen_counted_and_swept))";
 
+/// Tests of the level `cluster` that need a kubelet as well.
+const ON_A_NODE: &str = "binary(/^cluster_node/)";
+
 /// Where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Level {
@@ -34,7 +38,7 @@ pub(crate) enum Level {
     Node,
     /// Other kernels and cgroup v2, in QEMU.
     Vm,
-    /// A real API server.
+    /// A real API server, and a real node.
     Cluster,
     /// A container that attacks.
     Adversary,
@@ -56,7 +60,7 @@ impl Level {
             Self::Kernel => "counters, cgroups, mounts and filesystems of this kernel",
             Self::Node => "real containers, a real agent",
             Self::Vm => "other kernels, cgroup v2 with every controller",
-            Self::Cluster => "a real API server",
+            Self::Cluster => "a real API server, and a real node",
             Self::Adversary => "a hostile container",
             Self::Web => "dashboards",
         }
@@ -70,13 +74,19 @@ impl Level {
             Self::Node => "(package(podsweep-tests) and binary(/^node_/))".into(),
             Self::Adversary => "(package(podsweep-tests) and binary(/^adversary_/))".into(),
             // Not by nextest on the host: `vm::test` runs them.
-            Self::Vm | Self::Cluster | Self::Web => "none()".into(),
+            Self::Vm | Self::Web => "none()".into(),
+            Self::Cluster => match kubernetes::extent() {
+                Extent::Node => "(package(podsweep-tests) and binary(/^cluster_/))".into(),
+                Extent::ControlPlane => {
+                    format!("(package(podsweep-tests) and binary(/^cluster_/) and not {ON_A_NODE})")
+                }
+            },
         }
     }
 
     /// Whether it starts containers or makes filesystems.
     fn needs_containers(self) -> bool {
-        matches!(self, Self::Kernel | Self::Node | Self::Vm | Self::Adversary)
+        matches!(self, Self::Kernel | Self::Node | Self::Vm | Self::Cluster | Self::Adversary)
     }
 
     /// Why it cannot run here, if it cannot.
@@ -85,7 +95,8 @@ impl Level {
             Self::Unit => None,
             Self::Kernel | Self::Node | Self::Adversary => needs_root().or_else(no_cgroup2),
             Self::Vm => vm::obstacle(),
-            Self::Cluster | Self::Web => Some("no such tests yet".into()),
+            Self::Cluster => needs_root().or_else(no_cgroup2).or_else(kubernetes::obstacle),
+            Self::Web => Some("no such tests yet".into()),
         }
     }
 }
@@ -132,7 +143,9 @@ pub(crate) fn needs(levels: &[Level]) -> Vec<Need> {
     let containers = levels.iter().any(|level| level.needs_containers()).then_some(Need::Containers);
     let guests = levels.contains(&Level::Vm).then_some(Need::Guests);
     let fuzzing = levels.contains(&Level::Adversary).then_some(Need::Fuzzing);
-    [Need::TestRunner].into_iter().chain(containers).chain(guests).chain(fuzzing).collect()
+    let kubernetes = levels.contains(&Level::Cluster).then_some(Need::Kubernetes);
+    let needs = [containers, guests, fuzzing, kubernetes].into_iter().flatten();
+    [Need::TestRunner].into_iter().chain(needs).collect()
 }
 
 /// One line for each level that cannot run.
@@ -140,6 +153,12 @@ pub(crate) fn say(cannot: &[Obstacle]) {
     for (level, why) in cannot {
         step(&format!("{level}: not run: {why}"));
     }
+}
+
+/// What of a level that can run is left out, and why.
+pub(crate) fn left_out(level: Level) -> Option<&'static str> {
+    let is_without = level == Level::Cluster && kubernetes::extent() == Extent::ControlPlane;
+    is_without.then_some("tests of a node are not run: the folder KUBEBUILDER_ASSETS names has no kubelet for them")
 }
 
 /// nextest's filter for all of `levels`.
@@ -164,6 +183,13 @@ mod tests {
         assert_eq!(needs(&[Level::Unit, Level::Node]), [Need::TestRunner, Need::Containers]);
         let attackers = [Need::TestRunner, Need::Containers, Need::Fuzzing];
         assert_eq!(needs(&[Level::Adversary]), attackers);
+    }
+
+    #[test]
+    fn kubernetes_is_built_for_the_level_of_clusters_alone() {
+        assert!(needs(&[Level::Cluster]).contains(&Need::Kubernetes));
+        assert!(needs(&[Level::Cluster]).contains(&Need::Containers), "a node runs them");
+        assert!(!needs(&[Level::Unit, Level::Kernel, Level::Node, Level::Adversary]).contains(&Need::Kubernetes));
     }
 
     #[test]

@@ -8,9 +8,12 @@ mod bench;
 mod command;
 mod ebpf_toolchain;
 mod fuzz;
+mod kubernetes;
 mod levels;
 mod lint;
+mod lock;
 mod manifests;
+mod private_apt;
 mod record_btf;
 mod references;
 mod setup;
@@ -37,6 +40,7 @@ Examples:
   cargo xtask test --level node -- storm        node tests whose name contains `storm`
   cargo xtask test --level adversary --long     a hostile container, until 1,000,000 swaps were made
   cargo xtask test --level vm --kernel 6.12     on that kernel only, in QEMU
+  cargo xtask test --level cluster      a real API server and kubelet; the first time, they are built
   cargo xtask fuzz glob --seconds 600           fuzz one target for ten minutes
   cargo xtask vm --kernel 6.1 -- podsweep doctor    one command on another kernel
   cargo xtask lint                      what CI checks besides the tests
@@ -45,11 +49,14 @@ Examples:
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
 busybox-static, e2fsprogs, xfsprogs; for fuzzing a C++ compiler and cargo-fuzz; for lint Debian's
-clippy and its standard library of aarch64 as well; for guests QEMU and kernels.
+clippy and its standard library of aarch64 as well; for guests QEMU and kernels; for clusters
+iproute2 and a Kubernetes, which is built from Debian's source package (once, some nine minutes).
 
 Environment:
-  PODSWEEP_CACHE        where bpf-linker, kernels, root images and aarch64's standard library are kept
-                        (default ~/.cache/podsweep)
+  PODSWEEP_CACHE        where bpf-linker, kernels, root images, Kubernetes and aarch64's standard library
+                        are kept (default ~/.cache/podsweep)
+  KUBEBUILDER_ASSETS    a folder with kube-apiserver, etcd and kubectl: no Kubernetes is built; where it
+                        has no kubelet, tests of a node are left out
   PODSWEEP_EBPF_OBJECT  a ready eBPF object: no eBPF toolchain is needed
   PODSWEEP_EBPF_RUSTC   a rustc with a prebuilt core for bpfel-unknown-none
   BPF_LINKER            a ready bpf-linker";
@@ -65,7 +72,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Install what is missing for the commands below; nothing where nothing is.
-    Setup,
+    Setup {
+        /// What these test levels need as well: Kubernetes for `cluster`, QEMU for `vm`.
+        #[arg(long, value_enum)]
+        level: Vec<Level>,
+    },
     /// Build the agent and the tests' programs.
     Build {
         /// Optimised.
@@ -161,7 +172,9 @@ fn main() -> ExitCode {
 
 fn dispatch(task: Task) -> Result<ExitCode> {
     let done = match task {
-        Task::Setup => setup::run(&[Need::TestRunner, Need::Containers]),
+        Task::Setup { level } => {
+            setup::run(&[&[Need::TestRunner, Need::Containers][..], &levels::needs(&level)].concat())
+        }
         Task::Build { release } => setup::run(&[]).and_then(|()| build(release)),
         Task::Demo { output } => demo(output),
         Task::Test { level, kernel, all, long, nextest } => {
@@ -227,6 +240,9 @@ fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Re
     build(false)?;
     for level in &can {
         step(&format!("{level}: {}", level.about()));
+        if let Some(why) = levels::left_out(*level) {
+            step(&format!("{level}: {why}"));
+        }
     }
     // Asked for by name, a test is wanted, and no minutes of fuzzing.
     let fuzzed = can.contains(&Level::Adversary) && nextest.is_empty();

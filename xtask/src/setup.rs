@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, quick_to_build, run as run_command, step};
 use crate::vm::QEMU;
-use crate::{apt, ebpf_toolchain};
+use crate::{apt, ebpf_toolchain, kubernetes};
 
 /// What a command needs besides a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Fuzzing,
     /// QEMU, and what is put into its guests. They run containers too.
     Guests,
+    /// What a cluster of the tests is made of. Its nodes run containers too.
+    Kubernetes,
 }
 
 /// What compiles, and the Debian package that holds it.
@@ -47,6 +49,13 @@ const GUESTS: [(&str, &str); 5] = [
     ("dpkg-deb", "dpkg"),      // unpacks kernels
     ("depmod", "kmod"),        // lists their modules
     ("setpriv", "util-linux"), // ends QEMU with whoever started it
+];
+
+/// What [`Need::Kubernetes`] stands for, besides [`CONTAINERS`] and Kubernetes itself.
+const KUBERNETES: [(&str, &str); 3] = [
+    ("dpkg-deb", "dpkg"),   // unpacks what it is built from
+    ("chrt", "util-linux"), // builds it while nobody else wants the CPU
+    ("ip", "iproute2"),     // the bridge of a node, in a network namespace
 ];
 
 /// The root filesystem of all test containers. An installed Debian has the dynamic one for its initramfs, which does
@@ -82,6 +91,9 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     if needs.contains(&Need::Fuzzing) {
         packages.extend(apt::missing(&FUZZING));
     }
+    if needs.contains(&Need::Kubernetes) {
+        packages.extend(apt::missing(&KUBERNETES));
+    }
     packages.extend(ebpf_toolchain::missing_packages());
     apt::install(&packages)?;
     ebpf_toolchain::install_linker()?;
@@ -89,6 +101,9 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
         if needs.contains(&need) {
             subcommand.install()?;
         }
+    }
+    if needs.contains(&Need::Kubernetes) {
+        kubernetes::install()?;
     }
     Ok(())
 }

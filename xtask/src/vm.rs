@@ -11,7 +11,6 @@ mod console;
 mod disk;
 mod kernel;
 mod payload;
-mod private_apt;
 mod programs;
 mod qemu;
 mod results;
@@ -36,6 +35,7 @@ use self::store::Store;
 use self::suite::Suite;
 use crate::apt::is_root;
 use crate::command::{built, step, target, which};
+use crate::lock::alone_in;
 
 pub(crate) use self::qemu::QEMU;
 
@@ -161,14 +161,6 @@ fn folder() -> Result<PathBuf> {
     let folder = target()?.join("vm");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
-}
-
-/// Waits until nobody else uses `folder`; it is ours until the file is dropped, or the process ends.
-fn alone_in(folder: &Path) -> Result<fs::File> {
-    let path = folder.join("lock");
-    let lock = fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(lock)
 }
 
 /// One guest to be run.

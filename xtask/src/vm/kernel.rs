@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::catalogue::{Entry, parts};
-use super::private_apt::PrivateApt;
 use crate::command::{program, run};
+use crate::private_apt::PrivateApt;
 
 /// Small, of the same source as what nodes run, with NVMe and ext4 built in: it boots without an initrd. Its
 /// dependency names the package of the day.
@@ -48,7 +48,8 @@ impl Kernel {
         let downloads = unfinished.join("packages");
         remove(&unfinished)?;
         fs::create_dir_all(&downloads).with_context(|| format!("cannot make {}", downloads.display()))?;
-        apt.download(&packages, &entry.version, &downloads)?;
+        let packages: Vec<_> = packages.iter().map(|package| format!("{package}={}", entry.version)).collect();
+        apt.download(&packages, &downloads)?;
         unpack(&downloads, &unfinished, release)?;
         remove(&downloads)?;
         let folder = kernels.join(&entry.version);

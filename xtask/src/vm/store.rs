@@ -6,11 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::alone_in;
 use super::catalogue::{Catalogue, Entry};
 use super::kernel::{Kernel, PACKAGE};
-use super::private_apt::PrivateApt;
 use crate::command::cache;
+use crate::lock::alone_in;
+use crate::private_apt::{PrivateApt, Suites};
+
+/// From oldstable's 6.1 to whatever is newest today.
+const SUITES: Suites = Suites {
+    wanted: "kernels",
+    archive: &["bookworm", "trixie", "trixie-backports", "sid"],
+    security: &["bookworm-security", "trixie-security"],
+    source: &[],
+};
 
 /// The folder that holds it all.
 #[derive(Debug)]
@@ -40,7 +48,7 @@ impl Store {
 
     fn update(&self) -> Result<Catalogue> {
         let _alone = alone_in(&self.folder)?;
-        let apt = PrivateApt::update(&self.apt())?;
+        let apt = PrivateApt::update(&self.apt(), &SUITES)?;
         let catalogue = Catalogue::from_madison(&apt.versions(PACKAGE)?)?;
         let file = self.catalogue_file();
         fs::write(&file, serde_json::to_string_pretty(&catalogue)?)
@@ -58,7 +66,7 @@ impl Store {
     pub(crate) fn kernel(&self, entry: &Entry) -> Result<Kernel> {
         match self.cached(entry) {
             Some(kernel) => Ok(kernel),
-            None => Kernel::fetch(&PrivateApt::open(&self.apt())?, &self.kernels(), entry),
+            None => Kernel::fetch(&PrivateApt::open(&self.apt(), &SUITES)?, &self.kernels(), entry),
         }
     }
 

@@ -1,4 +1,4 @@
-//! apt with sources and state of its own, so that kernels of other Debian suites can be fetched without a change to
+//! apt with sources and state of its own, so that what other Debian suites hold can be fetched without a change to
 //! the machine's. In: the mirrors that the machine's own sources name, and its keyring. Out: what apt knows, and
 //! downloaded packages. Must never install anything, nor write outside the cache.
 
@@ -15,9 +15,19 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What Debian calls its archive and its security archive on every mirror: the last part of the address.
 const ARCHIVE: &str = "debian";
 const SECURITY: &str = "debian-security";
-/// From oldstable's 6.1 to whatever is newest today.
-const ARCHIVE_SUITES: [&str; 4] = ["bookworm", "trixie", "trixie-backports", "sid"];
-const SECURITY_SUITES: [&str; 2] = ["bookworm-security", "trixie-security"];
+
+/// What of Debian's archives an apt of its own knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Suites {
+    /// What they are asked for: `kernels`.
+    pub(crate) wanted: &'static str,
+    /// Suites of the archive.
+    pub(crate) archive: &'static [&'static str],
+    /// Suites of the security archive.
+    pub(crate) security: &'static [&'static str],
+    /// Suites of the archive whose source packages are wanted.
+    pub(crate) source: &'static [&'static str],
+}
 
 /// An apt of its own, set up below a folder of the cache.
 #[derive(Debug)]
@@ -26,21 +36,21 @@ pub(crate) struct PrivateApt {
 }
 
 impl PrivateApt {
-    /// Writes its configuration below `folder` and asks the mirrors what they have: some 30 MB.
-    pub(crate) fn update(folder: &Path) -> Result<Self> {
-        let apt = Self::open(folder)?;
-        step("apt-get update, of Debian's suites that have kernels (in the cache)");
+    /// Writes its configuration below `folder` and asks the mirrors what they have: some 10 MB for each suite.
+    pub(crate) fn update(folder: &Path, suites: &Suites) -> Result<Self> {
+        let apt = Self::open(folder, suites)?;
+        step(&format!("apt-get update, of Debian's suites that have {} (in the cache)", suites.wanted));
         run(apt.command("apt-get").args(["update", "-qq"]))?;
         Ok(apt)
     }
 
     /// As the last [`Self::update`] left it.
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, suites: &Suites) -> Result<Self> {
         for below in ["parts", "lists/partial", "cache/archives/partial"] {
             let below = folder.join(below);
             fs::create_dir_all(&below).with_context(|| format!("cannot make {}", below.display()))?;
         }
-        let sources = sources(&own_mirrors()?)?;
+        let sources = sources(&own_mirrors()?, suites)?;
         for (name, text) in [("sources.list", sources), ("apt.conf", configuration(folder))] {
             let file = folder.join(name);
             fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -62,11 +72,17 @@ impl PrivateApt {
             .with_context(|| format!("apt-cache show {package}={version}: no field Depends"))
     }
 
-    /// Downloads these versions of packages into `target`.
-    pub(crate) fn download(&self, packages: &[&str], version: &str, target: &Path) -> Result<()> {
-        let wanted: Vec<_> = packages.iter().map(|package| format!("{package}={version}")).collect();
-        step(&format!("apt-get download {} (in the cache)", wanted.join(" ")));
-        run(self.command("apt-get").args(["download", "-qq"]).args(wanted).current_dir(target))
+    /// Downloads packages (`name`, or `name=version`) into `target`.
+    pub(crate) fn download(&self, packages: &[String], target: &Path) -> Result<()> {
+        step(&format!("apt-get download {} (in the cache)", packages.join(" ")));
+        run(self.command("apt-get").args(["download", "-qq"]).args(packages).current_dir(target))
+    }
+
+    /// Downloads the newest version of a source package into `target`, which apt checks and does not unpack.
+    pub(crate) fn download_source(&self, package: &str, target: &Path) -> Result<()> {
+        step(&format!("apt-get source {package} (in the cache)"));
+        let mut source = self.command("apt-get");
+        run(source.args(["source", "--download-only", "-qq", package]).current_dir(target))
     }
 
     fn asked(&self, tool: &str, arguments: &[&str]) -> Result<String> {
@@ -93,22 +109,23 @@ fn own_mirrors() -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&answer.stdout).lines().map(str::to_owned).collect())
 }
 
-/// A sources.list of the suites that have kernels, on the same mirrors. Without a security archive, the suites' own
-/// kernels are somewhat older.
-fn sources(mirrors: &[String]) -> Result<String> {
+/// A sources.list of the suites, on the same mirrors. Where no mirror is known for the security archive, what the others
+/// have is somewhat older.
+fn sources(mirrors: &[String], suites: &Suites) -> Result<String> {
     let mirror = |archive: &str| {
         mirrors.iter().map(|uri| uri.trim_end_matches('/')).find(|uri| uri.ends_with(&format!("/{archive}")))
     };
     let Some(main) = mirror(ARCHIVE) else {
         bail!(
-            "apt's sources name no Debian archive (an address that ends in /debian): its kernels are needed"
+            "apt's sources name no Debian archive (an address that ends in /debian): its {} are needed",
+            suites.wanted
         )
     };
-    let line = |uri: &str, suite: &str| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n");
-    let security = mirror(SECURITY);
-    let archive = ARCHIVE_SUITES.map(|suite| line(main, suite));
-    let security = security.map(|uri| SECURITY_SUITES.map(|suite| line(uri, suite)));
-    Ok(archive.into_iter().chain(security.into_iter().flatten()).collect())
+    let lines = |kind: &str, uri: &str, suites: &[&str]| -> String {
+        suites.iter().map(|suite| format!("{kind} [signed-by={KEYRING}] {uri} {suite} main\n")).collect()
+    };
+    let security = mirror(SECURITY).map(|uri| lines("deb", uri, suites.security)).unwrap_or_default();
+    Ok(lines("deb", main, suites.archive) + &security + &lines("deb-src", main, suites.source))
 }
 
 /// What differs from the machine's own configuration, which stays in force otherwise: proxies, say.
@@ -134,6 +151,13 @@ fn configuration(folder: &Path) -> String {
 mod tests {
     use super::*;
 
+    const SUITES: Suites = Suites {
+        wanted: "kernels",
+        archive: &["bookworm", "sid"],
+        security: &["bookworm-security"],
+        source: &["bookworm"],
+    };
+
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
     }
@@ -141,26 +165,34 @@ mod tests {
     #[test]
     fn other_suites_come_from_the_machines_own_mirrors() {
         let own = ["http://mirror.example/debian/", "http://other.example/debian-security/", "https://a/b/"];
-        let sources = sources(&strings(&own)).unwrap();
+        let sources = sources(&strings(&own), &SUITES).unwrap();
         assert!(
             sources.contains(&format!("deb [signed-by={KEYRING}] http://mirror.example/debian sid main\n"))
         );
         assert!(
-            sources.contains("] http://other.example/debian-security trixie-security main\n"),
+            sources.contains("] http://other.example/debian-security bookworm-security main\n"),
             "{sources}"
         );
-        assert_eq!(sources.lines().count(), 6);
-    }
-
-    #[test]
-    fn without_a_security_archive_there_are_the_others() {
-        let sources = sources(&strings(&["http://mirror.example/debian/"])).unwrap();
         assert_eq!(sources.lines().count(), 4);
     }
 
     #[test]
+    fn source_packages_are_asked_for_only_where_they_are_wanted() {
+        let own = strings(&["http://mirror.example/debian/"]);
+        let with = sources(&own, &SUITES).unwrap();
+        assert!(with.ends_with(&format!("deb-src [signed-by={KEYRING}] http://mirror.example/debian bookworm main\n")));
+        assert!(!sources(&own, &Suites { source: &[], ..SUITES }).unwrap().contains("deb-src"));
+    }
+
+    #[test]
+    fn without_a_security_archive_there_are_the_others() {
+        let sources = sources(&strings(&["http://mirror.example/debian/"]), &SUITES).unwrap();
+        assert_eq!(sources.lines().count(), 3);
+    }
+
+    #[test]
     fn no_debian_no_kernels() {
-        let refused = sources(&strings(&["http://archive.ubuntu.com/ubuntu/"])).unwrap_err().to_string();
+        let refused = sources(&strings(&["http://archive.ubuntu.com/ubuntu/"]), &SUITES).unwrap_err().to_string();
         assert!(refused.contains("no Debian archive"), "{refused}");
     }
 

@@ -1,0 +1,34 @@
+//! A real Kubernetes for the tests: a control plane by itself, or a whole cluster of one node.
+//!
+//! | module | what comes out of it |
+//! |---|---|
+//! | `programs` | where kube-apiserver and the others are: `cargo xtask setup --level cluster` puts them there |
+//! | `enclosure` | namespaces whose processes all end with the test, however it ends |
+//! | `daemon` | one program of the cluster: its log, paused, continued, killed |
+//! | `authority` | certificates; `kubeconfig` those, or a token, as a file that every client reads |
+//! | `control_plane` | etcd and kube-apiserver; `audit` what was written through it, `kubectl` commands to it |
+//! | `proxy` | a way to the API server that can be slowed down, stalled and cut |
+//! | `node` | all that and controller-manager, scheduler, `containerd`, `kubelet`; pods, and commands on the node |
+//! | `image_archive` | images, made without a registry |
+//! | `node_cgroup`, `node_runc` | the node's cgroups, and its containers' on a machine with controllers on cgroup v1 |
+//!
+//! Nothing of it is mocked, nothing listens outside loopback or a network namespace, nothing stays: processes end with
+//! their enclosure, mounts with its namespace, cgroups and folders when they are dropped.
+//!
+//! While a test sleeps, a person can look: its folder in /var/tmp has `admin.kubeconfig`.
+
+pub mod audit;
+pub mod authority;
+mod containerd;
+pub mod control_plane;
+pub mod daemon;
+pub mod enclosure;
+pub mod image_archive;
+pub mod kubeconfig;
+pub mod kubectl;
+mod kubelet;
+pub mod node;
+mod node_cgroup;
+pub mod node_runc;
+pub mod programs;
+pub mod proxy;
