@@ -9,6 +9,7 @@ mod command;
 mod ebpf_toolchain;
 mod fuzz;
 mod kubernetes;
+mod kubernetes_validate;
 mod levels;
 mod lint;
 mod lock;
