@@ -13,9 +13,6 @@ const HEAD: &str = "\
 # Made from the types in agent/src/kubernetes/resources. To write it anew: `cargo xtask gen`.
 ";
 
-/// On everything that belongs to podsweep in a cluster.
-const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "podsweep");
-
 /// Policies are known by name in labels and metrics: a DNS label, as in files (policy/validate.rs).
 const POLICY_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 const MAX_POLICY_NAME: u64 = 63;
@@ -33,14 +30,15 @@ pub enum ManifestError {
 
 /// All definitions as one YAML file.
 pub fn manifest() -> Result<String, ManifestError> {
-    let documents = definitions().iter().map(|one| Ok(serde_saphyr::to_string(&for_servers(one)?)?));
+    let definitions = definitions();
+    let documents = definitions.iter().map(|one| Ok(serde_saphyr::to_string(&for_servers(one)?)?));
     let documents: Vec<String> = documents.collect::<Result<_, ManifestError>>()?;
     Ok(format!("{HEAD}{}", documents.join("---\n")))
 }
 
 fn for_servers(definition: &CustomResourceDefinition) -> Result<Value, serde_json::Error> {
     let mut value = serde_json::to_value(definition)?;
-    value["metadata"]["labels"] = json!({ PART_OF.0: PART_OF.1 });
+    value["metadata"]["labels"] = json!({ "app.kubernetes.io/part-of": "podsweep" });
     let is_policy = value["spec"]["names"]["kind"] == "SweepPolicy";
     for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
         let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") else { continue };
