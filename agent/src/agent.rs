@@ -40,6 +40,7 @@ use crate::kubernetes::{PodNames, WatchCounts, client, watches};
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
 use crate::report::CloudEvents;
+use crate::scan;
 
 use outside::Outside;
 pub(crate) use shared::{Shared, board};
@@ -63,6 +64,7 @@ pub struct Prepared {
 pub fn prepare(config: Config) -> anyhow::Result<Prepared> {
     Role::Start.take_on()?;
     let cgroups = Cgroups::find().context("podsweep counts by cgroup2; mount it")?;
+    scan::make_room().context("scans need a cgroup below the agent's own")?;
     let stores = stores(&config, cgroups.clone())?;
     recover::leftovers(&stores)?;
     recover::abandon_unfinished(&stores)?;

@@ -38,6 +38,7 @@ pub mod kernel_uring;
 pub mod kernel_worker;
 pub mod listing;
 pub mod peak;
+pub mod pod;
 pub mod policies;
 pub mod rights;
 pub mod simulation;

@@ -36,7 +36,7 @@ pub enum Wanted<'a> {
 pub(super) struct Levels {
     pub(super) guard: NodeGuard,
     /// Levels 2 and 3; `None` on a host by itself.
-    pods: Option<Pods>,
+    pub(super) pods: Option<Pods>,
     pub(super) limits: Mutex<EntryLimits>,
     pub(super) admission: LocalAdmission,
     pub(super) paused: Mutex<Option<Paused>>,

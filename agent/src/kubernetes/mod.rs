@@ -1,7 +1,8 @@
 //! Everything that is said to and heard from a Kubernetes API server, and nothing that decides.
 //!
 //! ```text
-//! resources   the custom resources, as Rust types; the CRDs are generated from them
+//! resources   the custom resources, as Rust types
+//! crds        the CRDs, made from them: deploy/base/crds.yaml
 //! labels      keys of labels and annotations, and what a label may hold
 //! client      one connection, with its limits and counts
 //!
@@ -17,6 +18,7 @@
 
 mod annotation;
 pub mod client;
+pub mod crds;
 pub mod events;
 pub mod exec;
 #[cfg(test)]
