@@ -151,7 +151,9 @@ impl Hand {
     /// Has a lot seen to, and takes up what it is to be told besides the fates.
     fn see_to(&mut self, view: &View, lot: Lot<'_>, tally: &mut Tally) -> Result<Passed, End> {
         let mut passed = self.executor()?.pass(view, lot);
-        passed.note.take().into_iter().for_each(|note| drop(tally.note(note)));
+        if let Some(note) = passed.note.take() {
+            tally.note(note);
+        }
         Ok(passed)
     }
 

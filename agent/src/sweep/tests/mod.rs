@@ -100,7 +100,8 @@ async fn sweep(
         node_pressure: ANY_PRESSURE,
     };
     let (sender, mut receiver) = mpsc::channel(10_000);
-    let done = run_by_clock(plan, &tools, sender, stop, permit, in_an_hour).await;
+    let done =
+        run_by_clock(plan, &tools, sender, stop, permit.map(crate::admission::Until::at), in_an_hour).await;
     let mut events = Vec::new();
     while let Ok(event) = receiver.try_recv() {
         events.push(event);
