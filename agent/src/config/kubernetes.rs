@@ -8,7 +8,7 @@ use super::Config;
 use crate::document::Problems;
 
 /// The environment variable that a DaemonSet fills from `spec.nodeName`.
-pub const NODE_NAME: &str = "PODSWEEP_NODE_NAME";
+const NODE_NAME: &str = "PODSWEEP_NODE_NAME";
 
 /// Longest name of an object (a DNS subdomain, RFC 1123) and of a namespace (a DNS label).
 const MAX_NAME: usize = 253;
@@ -21,7 +21,7 @@ pub struct KubernetesConfig {
     /// How to reach the API server; left out: as the pod's service account says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<PathBuf>,
-    /// This node's name in the cluster; left out: as [`NODE_NAME`] says.
+    /// This node's name in the cluster; left out: as the environment's `PODSWEEP_NODE_NAME` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
     /// Namespace of the slots' Leases.
