@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::confinement::Role;
 use crate::control::{self, Endpoints, Listeners};
-use crate::inventory::{Inventory, InventorySettings, RuntimePaths};
+use crate::inventory::{Inventory, InventorySettings, NameSource, RuntimePaths};
 use crate::kernel::Cgroups;
+use crate::kubernetes::{PodNames, client, watches};
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
 
@@ -70,7 +71,7 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         units: config.units,
         ..InventorySettings::default()
     };
-    let inventory = Inventory::new(cgroups, Box::new(RuntimePaths::default()), settings);
+    let inventory = Inventory::new(cgroups, names(&stores), settings);
 
     let endpoints = Endpoints {
         socket: config.socket.clone(),
@@ -79,6 +80,7 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
     };
     let listeners = Listeners::bind(&endpoints).await?;
     let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
+    join_cluster(&shared).await?;
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
     tokio::spawn(history_probe::run(Arc::clone(&shared)));
@@ -92,4 +94,25 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         );
     }
     served.await.context("control endpoint")
+}
+
+fn names(stores: &Stores) -> Box<dyn NameSource> {
+    let runtime = RuntimePaths::default();
+    match &stores.pods {
+        Some(index) => Box::new(PodNames::new(Arc::clone(index), runtime)),
+        None => Box::new(runtime),
+    }
+}
+
+/// On a node of a cluster, begins to watch the Kubernetes API. Does not wait for it: until it has answered, level 3
+/// says no to every sweep.
+async fn join_cluster(shared: &Shared) -> anyhow::Result<()> {
+    let (Some(settings), Some(index)) = (&shared.config.kubernetes, &shared.stores.pods) else {
+        return Ok(());
+    };
+    let node = settings.node()?;
+    let client = client::connect(settings).await?;
+    watches::start(&client, &node, index, &shared.stores.metrics, &shared.tasks, &shared.shutdown);
+    tracing::info!(node, "part of a Kubernetes cluster");
+    Ok(())
 }

@@ -13,6 +13,9 @@ use crate::policy::Pressure;
 use crate::units::{Bytes, Span};
 
 mod check;
+mod kubernetes;
+
+pub use kubernetes::{KubernetesConfig, QosClass};
 
 /// The node's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub struct Config {
     pub breakers: NodeBreakers,
     /// Whether systemd units count as containers.
     pub units: bool,
+    /// The cluster that this node is part of; left out: none, and policies come from files.
+    #[serde(deserialize_with = "kubernetes::given", skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesConfig>,
 }
 
 /// On or off.
@@ -149,6 +155,7 @@ impl Default for Config {
             journal: JournalLimits::default(),
             breakers: NodeBreakers::default(),
             units: true,
+            kubernetes: None,
         }
     }
 }

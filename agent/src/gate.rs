@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! gate (permits, counts, the pause) -> levels (the questions, in their order) <- memory (what outlived a process)
-//!                                      standing (explain: the whole chain)
+//!                                      standing (explain: the whole chain)    <- pods (levels 2 and 3)
 //! ```
 
 mod levels;
 mod memory;
+mod pods;
 mod standing;
 
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -50,7 +51,7 @@ pub struct Gate {
 impl Gate {
     /// As the node's config says, with the pause and the cool-downs that history remembers.
     pub fn new(config: &Config, stores: Arc<Stores>) -> anyhow::Result<Self> {
-        let levels = Levels::new(config, Memory::of(&stores.history)?)?;
+        let levels = Levels::new(config, Memory::of(&stores.history)?, stores.pods.clone())?;
         Ok(Self { stores, levels })
     }
 

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::{Board, Change, Finding, Pass, Vitals, WatchSettings};
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
-use crate::observation;
+use crate::kubernetes::Index;
+use crate::observation::{self, Sources};
 use crate::policy::{Fired, Mode, Reason, Refusal, SweepPolicy};
 use crate::report::metrics::{Metrics, Store};
 use crate::report::{History, Outcome, Phase, Subject, SweepFigures, SweepRecord};
@@ -37,6 +38,8 @@ pub struct Stores {
     pub board: Mutex<Board>,
     /// Where the cgroup hierarchies are.
     pub cgroups: Arc<Cgroups>,
+    /// What the Kubernetes API tells; `None` on a host by itself, never filled where no agent runs.
+    pub pods: Option<Arc<Index>>,
     /// What the sweep stage needs: worker, scan cgroup, audit journal.
     pub tools: Tools<ScanPlace>,
 }
@@ -267,7 +270,11 @@ pub(crate) fn note_done(record: &mut SweepRecord, done: Done) {
 
 // Reading cgroup files can wait for a lock in the kernel.
 fn vitals(container: &Container, stores: &Stores) -> Vitals {
-    tokio::task::block_in_place(|| observation::read_vitals(container, &stores.cgroups))
+    tokio::task::block_in_place(|| sources(stores).read(container))
+}
+
+fn sources(stores: &Stores) -> Sources {
+    Sources { cgroups: Arc::clone(&stores.cgroups), pods: stores.pods.clone() }
 }
 
 // A dry run, or a sweep that removed nothing, cannot have harmed anybody: there is nothing to watch for.
@@ -283,8 +290,7 @@ async fn watch(
     stop: &CancellationToken,
 ) -> Finding {
     let settings = WatchSettings { window: operation.policy.spec.rollout.observe.0 };
-    observation::observe(Arc::clone(container), Arc::clone(&stores.cgroups), before, settings, stop.clone())
-        .await
+    observation::observe(Arc::clone(container), sources(stores), before, settings, stop.clone()).await
 }
 
 fn judge(operation: &Operation, stores: &Stores, record: &mut SweepRecord, pass: Pass, finding: &Finding) {

@@ -48,29 +48,40 @@ struct Running {
 impl Container {
     /// Makes it and waits until its service beats. `prefix` begins the name of its cgroup.
     pub fn start(prefix: &str) -> Result<Self> {
-        Self::start_on(prefix, None, None, "")
+        Self::start_on(prefix, None, None, str::to_owned)
+    }
+
+    /// The same where a kubelet would have it: in the cgroup of its pod, under the runtime's id.
+    pub fn start_in_pod(prefix: &str, pod: &Cgroup, id: &str) -> Result<Self> {
+        Self::start_on(prefix, None, None, |_| format!("{}/{id}", pod.path()))
     }
 
     /// The same with its cgroup in `parent`: to podsweep, another workload than those elsewhere.
     pub fn start_below(prefix: &str, parent: &Cgroup) -> Result<Self> {
-        Self::start_on(prefix, None, None, &format!("{}/", parent.path()))
+        Self::start_on(prefix, None, None, |name| format!("{}/{name}", parent.path()))
     }
 
     /// The same with a folder of the host at `/vol`, as a hostPath volume.
     pub fn start_with_volume(prefix: &str, volume: &Path) -> Result<Self> {
-        Self::start_on(prefix, None, Some(volume), "")
+        Self::start_on(prefix, None, Some(volume), str::to_owned)
     }
 
     /// The same with its layers on a small disk of its own.
     pub fn start_on_small_disk(prefix: &str, size: Size) -> Result<Self> {
-        Self::start_on(prefix, Some(size), None, "")
+        Self::start_on(prefix, Some(size), None, str::to_owned)
     }
 
-    fn start_on(prefix: &str, size: Option<Size>, volume: Option<&Path>, above: &str) -> Result<Self> {
+    /// `cgroup`: its path by the container's name.
+    fn start_on(
+        prefix: &str,
+        size: Option<Size>,
+        volume: Option<&Path>,
+        cgroup: impl FnOnce(&str) -> String,
+    ) -> Result<Self> {
         private_mounts()?;
         let workspace = Workspace::new(prefix)?;
         let disk = size.map(|size| Disk::mount(prefix, workspace.path(), size)).transpose()?;
-        let cgroup = Cgroup::make(format!("{above}{}", workspace.name()).trim_start_matches('/'))?;
+        let cgroup = Cgroup::make(cgroup(workspace.name()).trim_start_matches('/'))?;
         let bundle = Bundle::make(&workspace, &cgroup.path(), volume)?;
         let mut container = Self { running: None, bundle, cgroup, _disk: disk, workspace };
         container.run()?;

@@ -9,7 +9,7 @@ use super::Shared;
 use super::admit::{self, Wish};
 use super::shared::{Seen, lock};
 use crate::control::view::{
-    ActiveSweep, BreakerView, ContainerView, ExplainRequest, Status, SweepRequest, SweepsQuery,
+    ActiveSweep, ApiWatch, BreakerView, ContainerView, ExplainRequest, Status, SweepRequest, SweepsQuery,
 };
 use crate::control::{Node, Refused, RefusedKind};
 use crate::gate::{Standing, Wanted};
@@ -66,6 +66,13 @@ impl Node for View {
             sweeps,
             breakers: self.breakers()?.into_iter().filter(BreakerView::is_not_closed).collect(),
             losses: observed.losses,
+            watches: shared
+                .stores
+                .pods
+                .iter()
+                .flat_map(|index| index.watches())
+                .map(ApiWatch::from)
+                .collect(),
             inodes_free_percent: free.map(|free| free.inodes_percent),
             bytes_free_percent: free.map(|free| free.bytes_percent),
         })

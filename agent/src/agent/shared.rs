@@ -137,6 +137,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         metrics: Arc::new(Metrics::new(BUILD)?),
         board: Mutex::new(board),
         cgroups,
+        pods: config.kubernetes.as_ref().map(|_| Arc::default()),
         tools,
     }))
 }

@@ -1,9 +1,10 @@
 //! The agent's loop: once a tick it reads the counters, settles the inventory and lets each container's policy
 //! decide. Between ticks it takes in the kernel's cgroup events and ended sweeps.
 //!
-//! In: counters, cgroup events, policy files, ended sweeps. Out: wishes for sweeps. Must never: scan or remove.
+//! In: counters, cgroup events, policies, ended sweeps. Out: wishes for sweeps. Must never: scan or remove.
 
 mod containers;
+mod policy_source;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +21,12 @@ use crate::control::view::PolicyInForce;
 use crate::inventory::{CgroupEvent, CgroupId};
 use crate::observe::{CgroupEvents, Counts, Observer};
 use crate::operation::unix_now;
-use crate::policy::{Choice, Fired, Mode, PolicyFolder, SweepPolicy, choose};
+use crate::policy::{Choice, Fired, Mode, SweepPolicy, choose};
 use crate::report::metrics::Store;
+use policy_source::PolicySource;
 use watched::Watched;
 
-/// How often the policy folder is looked at.
+/// How often policies are looked at.
 const POLICY_POLL: Duration = Duration::from_secs(2);
 /// How often figures that only people and Prometheus read are brought up to date.
 const FIGURES: Duration = Duration::from_secs(1);
@@ -39,7 +41,7 @@ pub(super) struct Watch {
     observer: Observer,
     events: Option<CgroupEvents>,
     ended: Option<mpsc::Receiver<Ended>>,
-    folder: PolicyFolder,
+    policies: PolicySource,
     /// As last read; bounded by the kernel's map.
     last_counts: BTreeMap<CgroupId, Counts>,
     /// Bounded by the inventory's own limit.
@@ -54,7 +56,7 @@ impl Watch {
     pub(super) fn new(shared: Arc<Shared>, mut observer: Observer) -> Self {
         let events = observer.cgroup_events();
         let ended = lock(&shared.ended.1).take();
-        let folder = PolicyFolder::new(&shared.config.policies);
+        let policies = PolicySource::of(&shared);
         let gaps = observer.gaps().iter().map(|gap| gap.id.as_str());
         shared.stores.metrics.tier(observer.tier().as_str(), gaps);
         Self {
@@ -62,7 +64,7 @@ impl Watch {
             observer,
             events,
             ended,
-            folder,
+            policies,
             last_counts: BTreeMap::new(),
             watched: BTreeMap::new(),
             next_rescan: Duration::ZERO,
@@ -123,7 +125,7 @@ impl Watch {
     }
 
     fn read_policies(&mut self) {
-        let Some(read) = self.folder.poll() else { return };
+        let Some(read) = self.policies.poll() else { return };
         let mut policies = lock(&self.shared.policies);
         policies.read = true;
         match read {

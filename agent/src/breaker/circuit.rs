@@ -36,6 +36,7 @@ pub struct Harm {
 enum HarmKind {
     Restart,
     OomKill,
+    NotReady,
     // No policy has a threshold for the other kinds: one is enough.
     Other,
 }
@@ -201,6 +202,7 @@ fn harm(sign: Sign, now: Duration, limits: &WorkloadBreaker) -> Harm {
     let (kind, times) = match sign {
         Sign::Restarted | Sign::Gone => (HarmKind::Restart, 1),
         Sign::OomKilled(times) => (HarmKind::OomKill, times),
+        Sign::NotReady => (HarmKind::NotReady, 1),
         _ => (HarmKind::Other, 1),
     };
     Harm { kind, times, forgotten_at: now.saturating_add(limits.cool_down.0) }
@@ -221,6 +223,7 @@ fn threshold_reached(harms: &[Harm], limits: &WorkloadBreaker) -> bool {
     total(HarmKind::Other) > 0
         || total(HarmKind::Restart) >= needed(limits.restarts)
         || total(HarmKind::OomKill) >= needed(limits.oom_kills)
+        || total(HarmKind::NotReady) >= needed(limits.not_ready)
 }
 
 #[cfg(test)]
@@ -265,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn not_being_ready_has_a_threshold_of_its_own() {
+        let limits = WorkloadBreaker { not_ready: 2, ..limits(1, 1) };
+        let mut circuit = Circuit::default();
+        assert_eq!(circuit.record(&found(Sign::NotReady), None, at(0), &limits), Change::None);
+        assert_eq!(circuit.record(&found(Sign::NotReady), None, at(1), &limits), Change::Opened);
+    }
+
+    #[test]
     fn several_kills_of_one_sweep_count_each() {
         let mut circuit = Circuit::default();
         assert_eq!(circuit.record(&found(Sign::OomKilled(3)), None, at(0), &limits(9, 3)), Change::Opened);
@@ -279,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn frozen_or_pressed_once_is_enough() {
-        for sign in [Sign::Frozen, Sign::PressureHigh] {
+    fn frozen_pressed_or_evicted_once_is_enough() {
+        for sign in [Sign::Frozen, Sign::PressureHigh, Sign::Evicted] {
             let mut circuit = Circuit::default();
             assert_eq!(circuit.record(&found(sign), None, at(0), &limits(9, 9)), Change::Opened);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::PodSigns;
 use crate::kernel::Psi;
 use crate::report::Health;
 
@@ -35,6 +36,8 @@ pub struct Vitals {
     pub frozen: Option<bool>,
     /// Pressure of its cgroup.
     pub psi: Option<Psi>,
+    /// What the Kubernetes API shows of it.
+    pub pod: Option<PodSigns>,
 }
 
 /// What a finding rests on. `as_str` is the record's `healthReason`: stable words.
@@ -52,6 +55,12 @@ pub enum Sign {
     Frozen,
     /// Pressure far above what it was.
     PressureHigh,
+    /// It was ready and is not any more.
+    NotReady,
+    /// The kubelet evicted its pod.
+    Evicted,
+    /// Its pod was deleted: whether the container was well can no longer be known.
+    PodDeleted,
     /// A signal that was readable is not any more.
     SignalMissing,
     /// Part of the window went by unwatched.
@@ -68,6 +77,9 @@ impl Sign {
             Self::OomKilled(_) => "OomKilled",
             Self::Frozen => "Frozen",
             Self::PressureHigh => "PressureHigh",
+            Self::NotReady => "NotReady",
+            Self::Evicted => "Evicted",
+            Self::PodDeleted => "PodDeleted",
             Self::SignalMissing => "SignalMissing",
             Self::NotWatched => "NotWatched",
         }
@@ -77,10 +89,14 @@ impl Sign {
     pub const fn health(self) -> Health {
         match self {
             Self::Well => Health::Healthy,
-            Self::Restarted | Self::Gone | Self::OomKilled(_) | Self::Frozen | Self::PressureHigh => {
-                Health::Harmed
-            }
-            Self::SignalMissing | Self::NotWatched => Health::Unknown,
+            Self::Restarted
+            | Self::Gone
+            | Self::OomKilled(_)
+            | Self::Frozen
+            | Self::PressureHigh
+            | Self::NotReady
+            | Self::Evicted => Health::Harmed,
+            Self::PodDeleted | Self::SignalMissing | Self::NotWatched => Health::Unknown,
         }
     }
 }
@@ -138,7 +154,9 @@ impl Watch {
         self.last_tick = now;
         // Harm first: what it is known to have suffered outweighs what is not known.
         self.killed(vitals)
+            .or_else(|| PodSigns::ended(self.before.pod, vitals.pod))
             .or_else(|| gone(vitals))
+            .or_else(|| PodSigns::not_ready(self.before.pod, vitals.pod))
             .or_else(|| self.frozen(vitals))
             .or_else(|| self.pressed(vitals))
             .or_else(|| self.missing(vitals))
@@ -185,6 +203,7 @@ impl Watch {
             ("its count of OOM kills", lost(self.before.oom_kills, vitals.oom_kills)),
             ("whether it is frozen", lost(self.before.frozen, vitals.frozen)),
             ("its pressure", lost(self.before.psi, vitals.psi)),
+            ("what the Kubernetes API shows of it", lost(self.before.pod, vitals.pod)),
         ];
         let (signal, _) = lost.into_iter().find(|(_, lost)| *lost)?;
         Some(Finding::new(Sign::SignalMissing, format!("{signal} cannot be read any more")))
@@ -204,6 +223,8 @@ impl Watch {
 
     /// Signals that could not be read before the sweep either, so that this watch says nothing about them.
     pub fn blind(&self) -> Vec<&'static str> {
+        // Of the pod nothing is said: a host by itself has none, and a container that the API does not show on a node of
+        // a cluster is never swept.
         let Vitals { oom_kills, frozen, psi, .. } = self.before;
         [("OOM kills", oom_kills.is_none()), ("frozen", frozen.is_none()), ("pressure", psi.is_none())]
             .into_iter()
@@ -246,6 +267,7 @@ mod tests {
             oom_kills: Some(2),
             frozen: Some(false),
             psi: Some(Psi { cpu: 5.0, io: 20.0, memory: 0.0 }),
+            pod: Some(PodSigns { restarts: 1, ready: Some(true), ..PodSigns::default() }),
         }
     }
 
@@ -301,12 +323,54 @@ mod tests {
     }
 
     #[test]
+    fn what_the_api_shows_of_the_pod_is_a_sign_as_well() {
+        let pod = |change: fn(&mut PodSigns)| {
+            let mut vitals = fine();
+            vitals.pod.iter_mut().for_each(change);
+            vitals
+        };
+        assert_eq!(at_second(1, &pod(|pod| pod.restarts = 2)), Some(Sign::Restarted));
+        assert_eq!(
+            at_second(1, &pod(|pod| (pod.restarts, pod.oom_killed) = (3, true))),
+            Some(Sign::OomKilled(2))
+        );
+        assert_eq!(at_second(1, &pod(|pod| pod.oom_killed = true)), None, "that was before the sweep");
+        assert_eq!(at_second(1, &pod(|pod| pod.ready = Some(false))), Some(Sign::NotReady));
+        assert_eq!(
+            at_second(1, &pod(|pod| (pod.evicted, pod.ready) = (true, Some(false)))),
+            Some(Sign::Evicted)
+        );
+        assert_eq!(at_second(1, &pod(|pod| pod.leaving = true)), Some(Sign::PodDeleted));
+        assert_eq!(Sign::PodDeleted.health(), Health::Unknown);
+    }
+
+    #[test]
+    fn a_container_whose_pod_was_deleted_or_evicted_is_not_merely_gone() {
+        let ended = |signs| Vitals { same_process: Some(false), pod: Some(signs), ..Vitals::default() };
+        let deleted = PodSigns { leaving: true, ..PodSigns::default() };
+        assert_eq!(at_second(1, &ended(deleted)), Some(Sign::PodDeleted));
+        let evicted = PodSigns { evicted: true, leaving: true, ..PodSigns::default() };
+        assert_eq!(at_second(1, &ended(evicted)), Some(Sign::Evicted));
+    }
+
+    #[test]
+    fn a_container_that_was_not_ready_before_the_sweep_was_not_harmed_by_it() {
+        let signs = |ready| Vitals { pod: Some(PodSigns { ready, ..PodSigns::default() }), ..fine() };
+        for before in [Some(false), None] {
+            let mut watch =
+                Watch::new(signs(before), WatchSettings { window: Duration::from_secs(20) }, Duration::ZERO);
+            assert_eq!(watch.tick(Duration::from_secs(1), &signs(Some(false))), None, "{before:?}");
+        }
+    }
+
+    #[test]
     fn every_lost_signal_is_unknown() {
         for lost in [
             Vitals { same_process: None, ..fine() },
             Vitals { oom_kills: None, ..fine() },
             Vitals { frozen: None, ..fine() },
             Vitals { psi: None, ..fine() },
+            Vitals { pod: None, ..fine() },
         ] {
             assert_eq!(at_second(1, &lost), Some(Sign::SignalMissing), "{lost:?}");
         }

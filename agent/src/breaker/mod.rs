@@ -14,6 +14,7 @@ mod board;
 mod circuit;
 mod health;
 mod key;
+mod pod_signs;
 mod view;
 
 pub use board::{
@@ -26,4 +27,5 @@ pub use health::{
     Watch, WatchSettings,
 };
 pub use key::{MAX_KEY_BYTES, workload_key};
+pub use pod_signs::PodSigns;
 pub use view::BreakerView;

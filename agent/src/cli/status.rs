@@ -8,7 +8,7 @@ use super::failure::{Ended, Failure};
 use super::figures::{age, count};
 use super::output::{Format, Table, json, line};
 use crate::control::Client;
-use crate::control::view::{ContainerView, Status};
+use crate::control::view::{ApiWatch, ContainerView, Status};
 
 /// What `-o json` prints.
 #[derive(Serialize)]
@@ -53,6 +53,7 @@ fn lines(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
     let losses = status.losses.iter().filter(|(_, lost)| **lost > 0);
     lines.extend(losses.map(|(name, lost)| ("loss", format!("{name} {}", count(*lost)))));
     lines.push(("containers", containers(status)));
+    lines.extend(status.watches.iter().map(|watch| ("api", api(watch))));
     if let (Some(inodes), Some(bytes)) = (status.inodes_free_percent, status.bytes_free_percent) {
         lines.push(("free", format!("inodes {inodes:.0}%, bytes {bytes:.0}%")));
     }
@@ -84,6 +85,16 @@ fn sweeping(status: &Status, now: Timestamp) -> String {
         (_, false) => "disabled by the node's configuration".into(),
         (Some(paused), true) => format!("paused for {}: {}", age(&paused.since, now), paused.reason),
         (None, true) => "enabled".into(),
+    }
+}
+
+fn api(watch: &ApiWatch) -> String {
+    let ApiWatch { resource, objects, .. } = watch;
+    match (&watch.stale, watch.silence_seconds) {
+        (Some(stale), _) => format!("{resource}: {stale}; no sweep begins"),
+        (None, silence) => {
+            format!("{resource}: {}, heard {} s ago", count(*objects), silence.unwrap_or_default())
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{Config, Lists};
+use super::{Config, Lists, kubernetes};
 use crate::admission::Window;
 use crate::document::{Problem, Problems};
 use crate::policy::{NameGlob, Pattern};
@@ -24,6 +24,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     storage(config, &mut problems);
     pressure(config, &mut problems);
     scan_cgroup(&config.scan_cgroup, &mut problems);
+    kubernetes::check(config, &mut problems);
     problems.into_vec()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker;
 use crate::inventory::Runtime;
+use crate::kubernetes::WatchState;
 use crate::policy::{Mode, Refusal, SweepPolicy};
 use crate::report::{Phase, SweepRecord};
 
@@ -42,10 +43,38 @@ pub struct Status {
     pub breakers: Vec<BreakerView>,
     /// Events that may make counts too low, by name; all zero on a healthy node.
     pub losses: BTreeMap<String, u64>,
+    /// The watches of the Kubernetes API; empty on a host by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<ApiWatch>,
     /// Free inodes of the filesystem that holds the agent's state, percent.
     pub inodes_free_percent: Option<f64>,
     /// Free bytes of it, percent.
     pub bytes_free_percent: Option<f64>,
+}
+
+/// One watch of the Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiWatch {
+    /// What it watches: `pods`, `namespaces`, `sweeppolicies`.
+    pub resource: String,
+    /// Objects kept.
+    pub objects: u64,
+    /// Seconds since its last sign of life; none before the first list.
+    pub silence_seconds: Option<u64>,
+    /// Why what it told may not hold any more; while there is such a reason, no sweep begins.
+    pub stale: Option<String>,
+}
+
+impl From<WatchState> for ApiWatch {
+    fn from(state: WatchState) -> Self {
+        Self {
+            resource: state.resource.to_owned(),
+            objects: state.objects as u64,
+            silence_seconds: state.silence.map(|silence| silence.as_secs()),
+            stale: state.stale,
+        }
+    }
 }
 
 /// A person stopped all new sweeps.

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::memory::Memory;
+use super::pods::Pods;
 use crate::admission::{LocalAdmission, LocalSettings, Request, Window};
 use crate::breaker::workload_key;
 use crate::config::Config;
 use crate::control::view::Paused;
 use crate::inventory::{CgroupId, Container};
+use crate::kubernetes::Index;
 use crate::operation::unix_now;
 use crate::policy::chain::Chain;
 use crate::policy::{EntryLimits, Mode, NodeGuard, PolicySet, Reason, Refusal, SweepPolicy, choose, select};
@@ -33,6 +35,8 @@ pub enum Wanted<'a> {
 /// All that the levels know.
 pub(super) struct Levels {
     pub(super) guard: NodeGuard,
+    /// Levels 2 and 3; `None` on a host by itself.
+    pub(super) pods: Option<Pods>,
     pub(super) limits: Mutex<EntryLimits>,
     pub(super) admission: LocalAdmission,
     pub(super) paused: Mutex<Option<Paused>>,
@@ -59,14 +63,15 @@ impl Clock {
 }
 
 impl Levels {
-    /// As the node's config says, with what is remembered.
-    pub(super) fn new(config: &Config, memory: Memory) -> anyhow::Result<Self> {
+    /// As the node's config says, with what is remembered. `index`: what the agent's watches of the Kubernetes API tell.
+    pub(super) fn new(config: &Config, memory: Memory, index: Option<Arc<Index>>) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let mut limits = EntryLimits::new(config.sweeps_per_minute, config.cool_down);
         remember(&mut limits, memory.records, clock.since_1970);
         let allowed_hours = windows(config)?;
         Ok(Self {
             guard: NodeGuard::new(config)?,
+            pods: Pods::new(config, index),
             limits: Mutex::new(limits),
             admission: LocalAdmission::new(LocalSettings { slots: config.slots, allowed_hours }),
             paused: Mutex::new(memory.paused),
@@ -92,6 +97,9 @@ impl Levels {
         }
         self.hear(chain, 1, "has a person paused the agent?", "no", self.not_paused())?;
         chain.hear(1, "does the node's config let it be swept?", "yes", self.guard.allows(container))?;
+        if let Some(pods) = &self.pods {
+            pods.hear(container, chain)?;
+        }
         match wanted {
             Wanted::By(policy) => {
                 let question = format!("does policy {} select it?", policy.metadata.name);

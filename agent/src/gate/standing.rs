@@ -67,7 +67,7 @@ impl Standing {
             Ok((memory, board)) => (memory, board, None),
             Err(error) => (Memory::default(), board(config, None)?, Some(format!("{error:#}"))),
         };
-        let levels = Levels { unknown, ..Levels::new(config, memory)? };
+        let levels = Levels { unknown, ..Levels::new(config, memory, None)? };
         Ok(Self::of(&levels, |key| board.would_allow(key, unix_now()), container, wanted, None))
     }
 }

@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::agent::stores;
 use crate::breaker::{Board, BoardSnapshot, Finding, GlobalBreaker, Sign};
-use crate::config::Switch;
+use crate::config::{KubernetesConfig, Switch};
 use crate::kernel::Cgroups;
+use crate::kubernetes::fixtures::{self, ID, UID, cart};
 use crate::operation::{BREAKERS, Operation};
 use crate::policy::fixtures::{container, policy};
-use crate::policy::{Fired, WorkloadBreaker};
+use crate::policy::{Fired, PolicySet, WorkloadBreaker};
 use crate::report::Outcome;
 use crate::units::Span;
 
@@ -80,6 +81,31 @@ fn a_policy_that_does_not_select_the_container_may_not_sweep_it() {
     let refusal = node.gate().refusal(&other, &policy("p", ""), None).unwrap();
     assert_eq!((refusal.level, refusal.reason.as_str()), (4, "NotSelected"));
     assert!(refusal.message.contains("select.containers"), "{}", refusal.message);
+}
+
+#[test]
+fn on_a_node_of_a_cluster_the_apis_last_word_counts_at_once() {
+    let node = node(|config| config.kubernetes = Some(KubernetesConfig::default()));
+    let (gate, index) = (node.gate(), node.stores.pods.clone().unwrap());
+    let mut container = container();
+    (container.names.pod_uid, container.id) = (Some(UID.into()), ID.into());
+    let said =
+        || gate.refusal(&container, &policy("p", ""), None).map(|refusal| (refusal.level, refusal.reason));
+    assert_eq!(said(), Some((3, "ApiStale".into())));
+
+    fixtures::listed(&index, vec![cart()]);
+    assert_eq!(said(), None);
+    let mut disabled = cart();
+    disabled["metadata"]["annotations"] = serde_json::json!({"podsweep.io/sweep": "Disabled"});
+    fixtures::listed(&index, vec![disabled]);
+    assert_eq!(said(), Some((3, "PodDisabled".into())));
+    fixtures::listed(&index, vec![]);
+    assert_eq!(said(), Some((3, "PodUnknown".into())));
+
+    let set = PolicySet::new(vec![policy("p", "")]).unwrap();
+    let standing = gate.explain(&container, Wanted::ByOneOf(&set), None);
+    let last = standing.before_files.last().unwrap();
+    assert_eq!((last.level, last.reason.as_deref(), last.deciding), (3, Some("PodUnknown"), true));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::book::{Book, Changes};
 use super::cgroup_name::{ancestors, is_within, recognise};
 use super::find::find;
 use super::fresh::Fresh;
-use super::look::Surroundings;
+use super::look::{self, Surroundings};
 use super::processes;
 use super::root::{HostRoots, inode_number};
 use super::survey::{Holder, Survey, Surveyor};
@@ -139,6 +139,19 @@ impl Inventory {
             self.fresh.put_back(entry, complete, now);
         }
         self.check_some(now, &mut changes);
+        changes
+    }
+
+    /// Asks for the names again of the containers in pods that `is_touched` says yes to, by the uid of their cgroups.
+    pub fn ask_names(&mut self, is_touched: impl Fn(&str) -> bool) -> Changes {
+        let mut changes = Changes::default();
+        let uid = |container: &Container| container.names.pod_uid.clone().filter(|uid| is_touched(uid));
+        let touched: Vec<_> =
+            self.book.all().filter_map(|container| Some((Arc::clone(container), uid(container)?))).collect();
+        for (before, uid) in touched {
+            let names = look::names(self.names.as_ref(), &before.id, Some(&uid));
+            self.book.put(Container { names, ..Container::clone(&before) }, &mut changes);
+        }
         changes
     }
 

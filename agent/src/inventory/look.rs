@@ -72,13 +72,17 @@ impl Surroundings<'_> {
     }
 
     fn names(&self, site: &Site, id: &str) -> Names {
-        let pod_uid = site.pod_uid();
-        let unknown = || Names { pod_uid: pod_uid.map(str::to_owned), ..Names::default() };
         match site.claim {
-            Claim::Unit => unknown(),
-            Claim::Named(_) | Claim::OwnRoot => self.names.names(id, pod_uid).unwrap_or_else(unknown),
+            Claim::Unit => Names::default(),
+            Claim::Named(_) | Claim::OwnRoot => names(self.names, id, site.pod_uid()),
         }
     }
+}
+
+/// The names of a container in this pod, as far as anybody tells.
+pub(super) fn names(source: &dyn NameSource, id: &str, pod_uid: Option<&str>) -> Names {
+    let unknown = || Names { pod_uid: pod_uid.map(str::to_owned), ..Names::default() };
+    source.names(id, pod_uid).unwrap_or_else(unknown)
 }
 
 fn identity(site: &Site) -> (Runtime, String) {

@@ -4,9 +4,39 @@
 //! resources   the custom resources, as Rust types; the CRDs are generated from them
 //! labels      keys of labels and annotations, and what a label may hold
 //! client      one connection, with its limits and counts
+//!
+//! watches ── watch ── view ──────── pods, namespaces, policies ──── index
+//! which       list and  what was     each a bounded collection      what is asked
+//! there are   watch     told, and    of plain data: pod, workload,  of them, by
+//!                       its pulse    annotation                     container
 //! ```
 //!
 //! Must never: answer a question from memory that has gone stale without saying so.
 
+mod annotation;
+pub mod client;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod index;
 pub mod labels;
+mod namespaces;
+mod pod;
+mod pods;
+mod policies;
+mod pulse;
 pub mod resources;
+mod view;
+mod watch;
+pub mod watches;
+mod workload;
+
+pub use annotation::Annotation;
+pub use index::{Index, Known, Membership, PodNames, WatchState};
+pub use namespaces::{MAX_NAMESPACES, Namespaces};
+pub use pod::{MAX_CONTAINERS, MAX_LABELS, Pod, PodContainer};
+pub use pods::{MAX_PODS, Pods, Touched};
+pub use policies::Policies;
+pub use pulse::{MAX_CUT, MAX_SILENCE, Pulse, Stale};
+pub use view::{Collection, View};
+pub use watch::{Selection, WATCH_SECONDS, Watch};
+pub use workload::workload;

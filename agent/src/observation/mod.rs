@@ -1,11 +1,12 @@
 //! Observation: reads a container's signs of life, before its sweep and then once a second after it.
 //!
-//! In: a container, its vitals before the sweep. Out: a [`Finding`]. `breaker` judges; this stage only reads. Must
-//! never: write, signal, or count an unreadable file as a good sign.
+//! In: a container, its vitals before the sweep. Out: a [`Finding`]. `breaker` judges; this stage only reads: the
+//! kernel's files, and on a node of a cluster what the agent's watches of the Kubernetes API keep. Must never: write,
+//! signal, or count an unreadable file as a good sign.
 
 mod vitals;
 
-pub use vitals::read_vitals;
+pub use vitals::Sources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::breaker::{Finding, Sign, Vitals, Watch, WatchSettings};
 use crate::inventory::Container;
-use crate::kernel::Cgroups;
 
 /// Between two looks. A look reads some eight small kernel files.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -23,18 +23,18 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// Watches a container until harm shows, a signal is lost, the window is over, or `stop`.
 pub async fn observe(
     container: Arc<Container>,
-    cgroups: Arc<Cgroups>,
+    sources: Sources,
     before: Vitals,
     settings: WatchSettings,
     stop: CancellationToken,
 ) -> Finding {
-    watch_every(TICK, container, cgroups, before, settings, stop).await
+    watch_every(TICK, container, sources, before, settings, stop).await
 }
 
 async fn watch_every(
     period: Duration,
     container: Arc<Container>,
-    cgroups: Arc<Cgroups>,
+    sources: Sources,
     before: Vitals,
     settings: WatchSettings,
     stop: CancellationToken,
@@ -48,9 +48,9 @@ async fn watch_every(
             _ = ticks.tick() => {}
             () = stop.cancelled() => return not_watched("the agent was told to stop before the window was over"),
         }
-        let (container, cgroups) = (Arc::clone(&container), Arc::clone(&cgroups));
+        let (container, sources) = (Arc::clone(&container), sources.clone());
         // Reading cgroup files can wait for a lock in the kernel.
-        let Ok(vitals) = tokio::task::spawn_blocking(move || read_vitals(&container, &cgroups)).await else {
+        let Ok(vitals) = tokio::task::spawn_blocking(move || sources.read(&container)).await else {
             return not_watched("the agent's reader of vitals died");
         };
         if let Some(finding) = watch.tick(start.elapsed(), &vitals) {

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use super::*;
 use crate::inventory::{CgroupId, Names, Runtime};
-use crate::kernel::process;
+use crate::kernel::{Cgroups, process};
 use crate::report::Health;
 
 const PERIOD: Duration = Duration::from_millis(20);
@@ -45,13 +45,16 @@ impl Sleeper {
         Self { child, directory, cgroups: Arc::new(cgroups), container: Arc::new(container) }
     }
 
+    fn sources(&self) -> Sources {
+        Sources { cgroups: Arc::clone(&self.cgroups), pods: None }
+    }
+
     fn vitals(&self) -> Vitals {
-        read_vitals(&self.container, &self.cgroups)
+        self.sources().read(&self.container)
     }
 
     async fn watch(&self, settings: WatchSettings, stop: CancellationToken) -> Finding {
-        let (container, cgroups) = (Arc::clone(&self.container), Arc::clone(&self.cgroups));
-        watch_every(PERIOD, container, cgroups, self.vitals(), settings, stop).await
+        watch_every(PERIOD, Arc::clone(&self.container), self.sources(), self.vitals(), settings, stop).await
     }
 
     fn freeze(&self, on: bool) {
@@ -90,8 +93,8 @@ async fn a_killed_one_is_gone_even_as_a_zombie() {
     assert_eq!(before.same_process, Some(true));
     // Not reaped: it stays in /proc with its start time.
     sleeper.child.kill().unwrap();
-    let (container, cgroups) = (Arc::clone(&sleeper.container), Arc::clone(&sleeper.cgroups));
-    let found = watch_every(PERIOD, container, cgroups, before, LONG, CancellationToken::new()).await;
+    let (container, sources) = (Arc::clone(&sleeper.container), sleeper.sources());
+    let found = watch_every(PERIOD, container, sources, before, LONG, CancellationToken::new()).await;
     assert_eq!(found.sign, Sign::Gone, "{}", found.message);
     assert_eq!(sleeper.vitals().same_process, Some(false), "a zombie");
     sleeper.child.wait().unwrap();
@@ -103,8 +106,8 @@ async fn a_frozen_one_is_harmed() {
     let sleeper = Sleeper::start("frozen");
     let before = sleeper.vitals();
     sleeper.freeze(true);
-    let (container, cgroups) = (Arc::clone(&sleeper.container), Arc::clone(&sleeper.cgroups));
-    let found = watch_every(PERIOD, container, cgroups, before, LONG, CancellationToken::new()).await;
+    let (container, sources) = (Arc::clone(&sleeper.container), sleeper.sources());
+    let found = watch_every(PERIOD, container, sources, before, LONG, CancellationToken::new()).await;
     assert_eq!(found.sign, Sign::Frozen, "{}", found.message);
     sleeper.freeze(false);
     assert_eq!(sleeper.vitals().frozen, Some(false));

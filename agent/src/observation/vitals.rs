@@ -1,4 +1,7 @@
-//! One look at a container: `/proc/PID/stat`, `memory.events`, `cgroup.events`, `*.pressure`.
+//! One look at a container: `/proc/PID/stat`, `memory.events`, `cgroup.events`, `*.pressure`; its pod, as the Kubernetes
+//! API shows it.
+
+use std::sync::Arc;
 
 use procfs::ProcError;
 use procfs::process::Process as ProcProcess;
@@ -6,15 +9,29 @@ use procfs::process::Process as ProcProcess;
 use crate::breaker::Vitals;
 use crate::inventory::{Container, Process};
 use crate::kernel::{Cgroups, Psi};
+use crate::kubernetes::Index;
 
-/// Reads what can be read now.
-pub fn read_vitals(container: &Container, cgroups: &Cgroups) -> Vitals {
-    let signs = cgroups.signs(&container.cgroup_path, container.first.pid);
-    let psi = Psi::of_cgroup(&cgroups.directory(&container.cgroup_path)).ok();
-    // The process last: a container that ends between these reads takes its files along, and then is seen as gone
-    // and not as one whose signals are missing.
-    let same_process = is_the_same(container.first);
-    Vitals { same_process, populated: signs.populated, oom_kills: signs.oom_kills, frozen: signs.frozen, psi }
+/// Where vitals are read.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The kernel's files.
+    pub cgroups: Arc<Cgroups>,
+    /// What the Kubernetes API tells; `None` on a host by itself.
+    pub pods: Option<Arc<Index>>,
+}
+
+impl Sources {
+    /// Reads what can be read now.
+    pub fn read(&self, container: &Container) -> Vitals {
+        let signs = self.cgroups.signs(&container.cgroup_path, container.first.pid);
+        let psi = Psi::of_cgroup(&self.cgroups.directory(&container.cgroup_path)).ok();
+        let pod = self.pods.as_ref().and_then(|pods| pods.signs(container));
+        // The process last: a container that ends between these reads takes its files along, and then is seen as gone
+        // and not as one whose signals are missing.
+        let same_process = is_the_same(container.first);
+        let (populated, oom_kills, frozen) = (signs.populated, signs.oom_kills, signs.frozen);
+        Vitals { same_process, populated, oom_kills, frozen, psi, pod }
+    }
 }
 
 // None: /proc did not answer.

@@ -8,7 +8,7 @@ use super::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// 0 built in, 1 node config, 4 policy, 5 entry limits, 6 breakers, 7 admission.
+    /// 0 built in, 1 node config, 2 namespace, 3 pod, 4 policy, 5 entry limits, 6 breakers, 7 admission.
     pub level: u8,
     /// What was asked.
     pub question: String,

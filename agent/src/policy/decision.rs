@@ -61,6 +61,10 @@ pub enum Fired {
     },
 }
 
+/// Levels from here on (entry limits, breakers, admission) say no for a time; those before it, for the most part, until
+/// somebody changes a configuration, a policy or a switch.
+const FIRST_PASSING_LEVEL: u8 = 5;
+
 /// Who says no, in the order in which they are asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,6 +81,11 @@ impl Refusal {
     /// A no; its level is the reason's.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { level: reason.level(), reason: reason.as_str(), message: message.into() }
+    }
+
+    /// Whether time alone may change it: entry limits, breakers, admission, and a few words of the others.
+    pub fn passes(&self) -> bool {
+        self.level >= FIRST_PASSING_LEVEL || Reason::of_word(&self.reason).is_some_and(Reason::passes)
     }
 }
 
@@ -100,4 +109,23 @@ pub struct Decision {
     pub fired: Fired,
     /// The answer.
     pub verdict: Verdict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_has_not_told_yet_passes_and_what_a_person_said_does_not() {
+        let passing: Vec<_> =
+            Reason::ALL.into_iter().filter(|reason| Refusal::new(*reason, "").passes()).collect();
+        for reason in
+            [Reason::NamespaceUnknown, Reason::PodUnknown, Reason::ApiStale, Reason::CoolDown, Reason::NoSlot]
+        {
+            assert!(passing.contains(&reason), "{reason:?}");
+        }
+        for reason in [Reason::Paused, Reason::NamespaceDisabled, Reason::PodDisabled, Reason::NotSelected] {
+            assert!(!passing.contains(&reason), "{reason:?}");
+        }
+    }
 }

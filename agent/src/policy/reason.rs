@@ -13,6 +13,14 @@ pub enum Reason {
     NodeDisabled,
     Denied,
     NotAllowed,
+    NamespaceDisabled,
+    NamespaceUnknown,
+    NotInAPod,
+    PodUnknown,
+    StaticPod,
+    ApiStale,
+    PodDisabled,
+    QosProtected,
     NoPolicy,
     Conflict,
     NotSelected,
@@ -36,13 +44,21 @@ pub enum Reason {
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 33] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
         Self::NodeDisabled,
         Self::Denied,
         Self::NotAllowed,
+        Self::NamespaceDisabled,
+        Self::NamespaceUnknown,
+        Self::NotInAPod,
+        Self::PodUnknown,
+        Self::StaticPod,
+        Self::ApiStale,
+        Self::PodDisabled,
+        Self::QosProtected,
         Self::NoPolicy,
         Self::Conflict,
         Self::NotSelected,
@@ -69,6 +85,13 @@ impl Reason {
         match self {
             Self::NothingToSweep | Self::HistoryUnavailable => 0,
             Self::Paused | Self::NodeDisabled | Self::Denied | Self::NotAllowed => 1,
+            Self::NamespaceDisabled | Self::NamespaceUnknown => 2,
+            Self::NotInAPod
+            | Self::PodUnknown
+            | Self::StaticPod
+            | Self::ApiStale
+            | Self::PodDisabled
+            | Self::QosProtected => 3,
             Self::NoPolicy
             | Self::Conflict
             | Self::NotSelected
@@ -85,6 +108,12 @@ impl Reason {
             | Self::SerialNamespace
             | Self::SerialZone => 7,
         }
+    }
+
+    /// Whether time alone changes its mind although its level's others wait for a person: what the Kubernetes API has
+    /// not told yet.
+    pub(super) const fn passes(self) -> bool {
+        matches!(self, Self::NamespaceUnknown | Self::PodUnknown | Self::ApiStale)
     }
 
     /// The word itself.
@@ -107,6 +136,23 @@ impl Reason {
             Self::NodeDisabled => "the node's config says `sweeps: Disabled`",
             Self::Denied => "a list of the node's `deny` names the container",
             Self::NotAllowed => "a list of the node's `allow` does not name it",
+            Self::NamespaceDisabled => {
+                "its namespace's annotation `podsweep.io/sweep` is `Disabled`, or no word that is known"
+            }
+            Self::NamespaceUnknown => "the Kubernetes API has not told of its namespace",
+            Self::NotInAPod => {
+                "the node is one of Kubernetes, and its cgroup is in no pod: a unit of the host"
+            }
+            Self::PodUnknown => {
+                "the Kubernetes API does not show it among the containers of this node's pods: just made, a pod's \
+                 sandbox, a container within a container, or past a bound"
+            }
+            Self::StaticPod => "the kubelet has its pod from a file; the API has only a copy of it",
+            Self::ApiStale => "what the Kubernetes API told last may not hold any more: it cannot be watched",
+            Self::PodDisabled => {
+                "its pod's annotation `podsweep.io/sweep` is `Disabled`, or no word that is known"
+            }
+            Self::QosProtected => "`kubernetes.protectQos` names its pod's QoS class, or the API tells none",
             Self::NoPolicy => "no policy selects it",
             Self::Conflict => "several policies select it with the same, highest priority",
             Self::NotSelected => "the policy asked for does not select it",
@@ -138,6 +184,12 @@ impl Reason {
             Self::NodeDisabled | Self::Denied | Self::NotAllowed => {
                 "the node's config, and a restart of the agent"
             }
+            Self::NamespaceDisabled | Self::PodDisabled => "the annotation: `Enabled`, or none",
+            Self::NamespaceUnknown => "the API's next word on it, within seconds",
+            Self::NotInAPod | Self::StaticPod => "nothing",
+            Self::PodUnknown => "the kubelet's next report of the pod, within seconds; else nothing",
+            Self::ApiStale => "the API server, or this node's way to it; the message has the cause",
+            Self::QosProtected => "the node's config, and a restart of the agent",
             Self::NoPolicy | Self::NotSelected => "a policy whose `select` matches it",
             Self::Conflict => "another `priority` for one of them",
             Self::ObserveOnly => "`mode: DryRun` or `Enforce`",

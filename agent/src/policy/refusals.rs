@@ -11,9 +11,9 @@ const HEAD: &str = "\
 
 Made from the program itself. To write it anew: `cargo xtask gen`.
 
-Levels are asked in their order; the first no stands. Levels 2 and 3, the annotations of namespace and pod, need the
-Kubernetes API and are not there yet. `podsweep explain PATH --container C` asks all of them about one file and shows
-the chain; nothing is changed by asking.
+Levels are asked in their order; the first no stands. Levels 2 and 3, what the Kubernetes API says of namespace and pod,
+are asked only where the config has a `kubernetes` section. `podsweep explain PATH --container C` asks all of them about
+one file and shows the chain; nothing is changed by asking.
 ";
 
 const SWEEPS: &str = "

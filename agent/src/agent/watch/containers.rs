@@ -24,6 +24,15 @@ impl Watch {
             let changes = lock(&self.shared.inventory).rescan();
             self.take_in(changes);
         }
+        self.names_of_pods();
+    }
+
+    // What the API told of pods since the last tick.
+    fn names_of_pods(&mut self) {
+        let touched = self.shared.stores.pods.as_ref().map(|index| index.take_touched());
+        let Some(touched) = touched.filter(|touched| !touched.is_empty()) else { return };
+        let changes = lock(&self.shared.inventory).ask_names(|uid| touched.has(uid));
+        self.take_in(changes);
     }
 
     pub(super) fn take_in(&mut self, changes: Changes) {
@@ -155,6 +164,9 @@ impl Watch {
             ("directoriesNotNamed".into(), loss.directories_not_named),
         ]);
         metrics.breakers(&lock(&self.shared.stores.board).views());
+        for watch in self.shared.stores.pods.iter().flat_map(|index| index.watches()) {
+            metrics.kubernetes_watch(watch.resource, watch.objects, watch.silence, watch.stale.is_none());
+        }
     }
 }
 

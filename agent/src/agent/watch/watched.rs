@@ -18,10 +18,6 @@ use crate::report::SweepRecord;
 /// the cool-downs and windows that say no.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Levels from here on (entry limits, breakers, admission) say no for a time; those before it until somebody changes
-/// a configuration, a policy or a switch.
-const FIRST_PASSING_LEVEL: u8 = 5;
-
 pub(super) struct Watched {
     pub(super) container: Arc<Container>,
     /// Of all its cgroups, also those that have ended.
@@ -110,7 +106,7 @@ impl Watched {
         }
         self.quiet_until = now + ASK_AGAIN;
         self.rearm(now);
-        if refusal.level >= FIRST_PASSING_LEVEL {
+        if refusal.passes() {
             match fired {
                 Fired::Retry { attempt } => self.retry = Some((self.quiet_until, attempt)),
                 Fired::Schedule { .. } => self.waiting = Some(fired),

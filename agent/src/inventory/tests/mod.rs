@@ -2,5 +2,6 @@
 //! each in a mount namespace of its own, mounts), runc and busybox-static.
 
 mod overlay_root;
+mod pod_names;
 mod real_runc;
 mod stage;

@@ -7,6 +7,7 @@
 //! Names are `podsweep_<thing>_<unit>[_total]`, in base units.
 
 mod containers;
+mod kubernetes;
 mod label;
 mod node;
 mod reference;
@@ -20,6 +21,7 @@ pub use node::{LossTotals, Store};
 use prometheus::TextEncoder;
 
 use self::containers::Containers;
+use self::kubernetes::Kubernetes;
 use self::label::Label;
 use self::node::Node;
 use self::register::Register;
@@ -47,6 +49,7 @@ pub struct Metrics {
     register: Register,
     containers: Containers,
     sweeps: Sweeps,
+    kubernetes: Kubernetes,
     node: Node,
 }
 
@@ -57,6 +60,7 @@ impl Metrics {
         Ok(Self {
             containers: Containers::new(&mut register)?,
             sweeps: Sweeps::new(&mut register)?,
+            kubernetes: Kubernetes::new(&mut register)?,
             node: Node::new(&mut register, build)?,
             register,
         })

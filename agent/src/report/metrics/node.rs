@@ -92,7 +92,7 @@ impl Node {
             reloads: register.counters(
                 "podsweep_policy_reloads_total",
                 &["result"],
-                "Loads of the policy folder. `refused`: the old policies stay in force.",
+                "Loads of the policies, from the folder or the Kubernetes API. `refused`: the old policies stay in force.",
             )?,
             writes_failed: register.counters(
                 "podsweep_history_writes_failed_total",
@@ -196,13 +196,13 @@ impl Metrics {
         self.node.paused.set(i64::from(paused));
     }
 
-    /// The policy folder was loaded, this many policies are in force now; or it was refused.
+    /// The policies were loaded, this many are in force now.
     pub fn policies_loaded(&self, policies: usize) {
         self.node.policies.set(i64::try_from(policies).unwrap_or(i64::MAX));
         self.node.reloads.with_label_values(&["loaded"]).inc();
     }
 
-    /// The policy folder was refused; the old policies stay.
+    /// The policies were refused; the old ones stay.
     pub fn policies_refused(&self) {
         self.node.reloads.with_label_values(&["refused"]).inc();
     }
