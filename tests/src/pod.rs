@@ -54,7 +54,11 @@ impl Pod {
     /// Starts it; ends when it ends, and hands on signals to end.
     pub fn command(&self) -> Command {
         let mut runc = self.runc();
-        runc.args(["run", "--bundle"]).arg(&self.folder).arg("--pid-file").arg(self.pid_file()).arg(&self.name);
+        runc.args(["run", "--bundle"])
+            .arg(&self.folder)
+            .arg("--pid-file")
+            .arg(self.pid_file())
+            .arg(&self.name);
         runc
     }
 
@@ -66,7 +70,8 @@ impl Pod {
     fn spec(&self, folder: &Path, config: &Path, environment: &[String], more: &[Value]) -> Result<Value> {
         let rights = agents_rights()?;
         let added = rights["capabilities"]["add"].as_array().context("no capabilities in the manifest")?;
-        let capabilities: Vec<_> = added.iter().filter_map(|name| Some(format!("CAP_{}", name.as_str()?))).collect();
+        let capabilities: Vec<_> =
+            added.iter().filter_map(|name| Some(format!("CAP_{}", name.as_str()?))).collect();
         let mut mounts = vec![
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podsweep::kubernetes::resources::{
-    Asked, Breaker, BreakerLevel, BreakerSpec, BreakerStatus, Figures, PodReference, RequestedBy, Sweep, SweepPhase,
-    SweepSpec, SweepStatus, Wave,
+    Asked, Breaker, BreakerLevel, BreakerSpec, BreakerStatus, Figures, PodReference, RequestedBy, Sweep,
+    SweepPhase, SweepSpec, SweepStatus, Wave,
 };
 use podsweep::report::Health;
 use podsweep::units::Span;
@@ -89,8 +89,10 @@ fn installed() -> (ControlPlane, Kubectl) {
     let kubectl = plane.kubectl().unwrap();
     kubectl.apply(&manifest("podsweep-older.yaml")).unwrap();
     for kind in KINDS {
-        wait::until_true(&format!("{kind} are served"), ESTABLISHED_WITHIN, || Ok(kubectl.get(&[kind, "-A"]).is_ok()))
-            .unwrap();
+        wait::until_true(&format!("{kind} are served"), ESTABLISHED_WITHIN, || {
+            Ok(kubectl.get(&[kind, "-A"]).is_ok())
+        })
+        .unwrap();
     }
     kubectl.run(&["create", "namespace", "shop"]).unwrap();
     (plane, kubectl)
@@ -159,7 +161,11 @@ fn a_policy_that_nobody_can_have_meant_is_refused_with_its_field() {
         ("name: scratch", "name: Scratch", "spec.junk.name"),
         ("name: billing-scratch", "name: billing.scratch", "metadata.name"),
         ("namespaces: [\"prod-*\"]", "namespaces: []", "spec.select.namespaces"),
-        ("retries: {limit: 3, backoff: 1m}", "retries: {limit: 3}", "spec.sweep.retries.backoff: Required value"),
+        (
+            "retries: {limit: 3, backoff: 1m}",
+            "retries: {limit: 3}",
+            "spec.sweep.retries.backoff: Required value",
+        ),
     ] {
         assert!(POLICY.contains(from), "{from:?} is not in the policy");
         let error = refused(&kubectl, &POLICY.replacen(from, to, 1));
@@ -191,7 +197,10 @@ fn refused(kubectl: &Kubectl, manifest: &str) -> String {
 fn whole_sweep() -> SweepSpec {
     SweepSpec {
         node: "node-1".into(),
-        pod: PodReference { name: "cart-7d9f5c-x2x4z".into(), uid: "2f3b8a4c-9d1e-4a77-8c55-0a1b2c3d4e5f".into() },
+        pod: PodReference {
+            name: "cart-7d9f5c-x2x4z".into(),
+            uid: "2f3b8a4c-9d1e-4a77-8c55-0a1b2c3d4e5f".into(),
+        },
         container: "app".into(),
         container_id: Some("ab".repeat(32)),
         workload: "Deployment/cart".into(),
@@ -234,7 +243,9 @@ fn what_the_program_writes_fits_the_schema_and_a_person_sees_what_runs_and_why()
     ] {
         let mut stored = kubectl.get(&["sweep", "cart-1", "-n", "shop"]).unwrap();
         stored["status"] = serde_json::to_value(&status).unwrap();
-        kubectl.run_with(&["replace", "--raw", &format!("{path}/status"), "-f", "-"], &stored.to_string()).unwrap();
+        kubectl
+            .run_with(&["replace", "--raw", &format!("{path}/status"), "-f", "-"], &stored.to_string())
+            .unwrap();
         let stored = kubectl.get(&["sweep", "cart-1", "-n", "shop"]).unwrap();
         assert_eq!(stored["spec"], sweep["spec"], "something was pruned or filled in");
         assert_eq!(serde_json::from_value::<SweepStatus>(stored["status"].clone()).unwrap(), status);
@@ -293,7 +304,10 @@ fn rights(kubectl: &Kubectl, account: &str, namespace: &str) -> BTreeSet<String>
             words.map(|word| word.as_str().unwrap().to_owned()).collect()
         };
         let names = Some(words("resourceNames")).filter(|names| !names.is_empty());
-        let names = names.map_or_else(|| vec![String::new()], |names| names.iter().map(|name| format!(" {name}")).collect());
+        let names = names.map_or_else(
+            || vec![String::new()],
+            |names| names.iter().map(|name| format!(" {name}")).collect(),
+        );
         for group in words("apiGroups").iter().filter(|group| *group != "authorization.k8s.io") {
             for resource in words("resources") {
                 for verb in words("verbs") {
@@ -336,7 +350,8 @@ fn an_agent_may_do_this_and_nothing_else() {
 #[test]
 fn a_coordinator_may_do_this_and_nothing_else() {
     let (_plane, kubectl) = installed();
-    let statuses = ["sweeps", "sweeppolicies", "sweeprollouts", "breakers"].map(|kind| format!("podsweep.io/{kind}/status"));
+    let statuses = ["sweeps", "sweeppolicies", "sweeprollouts", "breakers"]
+        .map(|kind| format!("podsweep.io/{kind}/status"));
     let everywhere = all(&[
         each(&["list", "watch"], &["/pods"]),
         each(&["get", "list", "watch"], &["podsweep.io/sweeppolicies", "podsweep.io/sweeprollouts"]),

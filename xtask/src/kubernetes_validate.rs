@@ -19,7 +19,8 @@ const DONE: &str = "release";
 
 /// The Debian package without which Python makes no environments, where it is missing.
 pub(crate) fn missing_package() -> Option<&'static str> {
-    let makes_environments = output(program("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()));
+    let makes_environments =
+        output(program("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()));
     makes_environments.is_none().then_some("python3-venv")
 }
 

@@ -56,7 +56,8 @@ fn render(deploy: &Path, folder: &str, whom: &str) -> Result<String> {
         "# podsweep, for {whom}. All of deploy/{folder} in one file; to write it anew: `cargo xtask gen`.\n"
     );
     for file in files {
-        let manifest = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let manifest =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let name = file.strip_prefix(deploy).unwrap_or(&file).display();
         write!(text, "---\n# deploy/{name}\n{}\n", manifest.trim_end())?;
     }
@@ -73,12 +74,15 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> 
     let kustomization: Kustomization =
         serde_saphyr::from_str(&text).with_context(|| format!("cannot render {}", path.display()))?;
     let Kustomization { api_version, kind, resources, components } = kustomization;
-    if !["Kustomization", "Component"].contains(&&*kind) || !api_version.starts_with("kustomize.config.k8s.io/") {
+    if !["Kustomization", "Component"].contains(&&*kind)
+        || !api_version.starts_with("kustomize.config.k8s.io/")
+    {
         bail!("{}: {kind} of {api_version} is no kustomization", path.display());
     }
     for name in resources.iter().chain(&components) {
         let found = folder.join(name);
-        let found = found.canonicalize().with_context(|| format!("{} names {}", path.display(), found.display()))?;
+        let found =
+            found.canonicalize().with_context(|| format!("{} names {}", path.display(), found.display()))?;
         if found.is_dir() {
             collect(&found, depth - 1, files)?;
         } else if !files.contains(&found) {
@@ -106,11 +110,17 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n";
-        write("top/kustomization.yaml", &format!("{head}components: [../more]\nresources: [../base, own.yaml]\n"));
+        write(
+            "top/kustomization.yaml",
+            &format!("{head}components: [../more]\nresources: [../base, own.yaml]\n"),
+        );
         write("top/own.yaml", "own: 1\n");
         write("base/kustomization.yaml", &format!("{head}resources: [a.yaml]\n"));
         write("base/a.yaml", "a: 1 # why\n---\nb: 2\n");
-        write("more/kustomization.yaml", &format!("{}resources: [c.yaml]\n", head.replace("Kustomization", "Component")));
+        write(
+            "more/kustomization.yaml",
+            &format!("{}resources: [c.yaml]\n", head.replace("Kustomization", "Component")),
+        );
         write("more/c.yaml", "c: 3\n");
         let made = render(&deploy.path().canonicalize().unwrap(), "top", "all").unwrap();
         let documents: Vec<_> = made.split("---\n").skip(1).collect();

@@ -176,7 +176,10 @@ mod tests {
         assert_eq!(&rest[..end], added());
         let left = Role::ALL.iter().flat_map(|role| role.leaves_to_children());
         for capability in left.map(ToString::to_string) {
-            assert!(added().contains(&format!("- {}\n", capability.trim_start_matches("CAP_"))), "{capability}");
+            assert!(
+                added().contains(&format!("- {}\n", capability.trim_start_matches("CAP_"))),
+                "{capability}"
+            );
         }
     }
 

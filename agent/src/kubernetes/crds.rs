@@ -90,7 +90,8 @@ fn tell_default(schema: &mut Map<String, Value>) {
         Some(Value::String(text)) if !text.is_empty() => text,
         Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
         Some(Value::Array(items)) if !items.is_empty() => {
-            let words = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            let words =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
             words.collect::<Vec<_>>().join(", ")
         }
         _ => return,

@@ -68,7 +68,13 @@ fn bounds(schema: &Value, value: &Value, pointer: &str, field: &str, found: &mut
             add(json!([first]), json!([]));
         }
         for (index, item) in items.iter().enumerate() {
-            bounds(&schema["items"], item, &format!("{pointer}/{index}"), &format!("{field}[{index}]"), found);
+            bounds(
+                &schema["items"],
+                item,
+                &format!("{pointer}/{index}"),
+                &format!("{field}[{index}]"),
+                found,
+            );
         }
     }
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
