@@ -337,13 +337,13 @@ fn an_agent_may_do_this_and_nothing_else() {
     let everywhere = all(&[
         each(&["list", "watch"], &["/pods", "/namespaces", "podsweep.io/sweeppolicies"]),
         each(&["get", "list", "watch", "create"], &["podsweep.io/sweeps"]),
-        each(&["patch", "update"], &["podsweep.io/sweeps/status"]),
+        each(&["patch"], &["podsweep.io/sweeps/status"]),
         each(&["create", "patch"], &["events.k8s.io/events"]),
     ]);
     assert_eq!(rights(&kubectl, "podsweep-agent", "shop"), everywhere);
     let slots = slots();
     let slots: Vec<_> = slots.iter().map(String::as_str).collect();
-    let at_home = all(&[everywhere, each(&["get", "update"], &slots)]);
+    let at_home = all(&[everywhere, each(&["get", "patch"], &slots)]);
     assert_eq!(rights(&kubectl, "podsweep-agent", SYSTEM), at_home);
 }
 
@@ -356,17 +356,17 @@ fn a_coordinator_may_do_this_and_nothing_else() {
         each(&["list", "watch"], &["/pods"]),
         each(&["get", "list", "watch"], &["podsweep.io/sweeppolicies", "podsweep.io/sweeprollouts"]),
         each(&["get", "list", "watch", "create", "delete"], &["podsweep.io/sweeps", "podsweep.io/breakers"]),
-        each(&["patch", "update"], &statuses.each_ref().map(String::as_str)),
+        each(&["patch"], &statuses.each_ref().map(String::as_str)),
         each(&["create", "patch"], &["events.k8s.io/events"]),
     ]);
     assert_eq!(rights(&kubectl, "podsweep-coordinator", "shop"), everywhere);
-    let mut leases = slots();
-    leases.push("coordination.k8s.io/leases podsweep-coordinator".into());
-    let leases: Vec<_> = leases.iter().map(String::as_str).collect();
+    let slots = slots();
+    let slots: Vec<_> = slots.iter().map(String::as_str).collect();
     let at_home = all(&[
         everywhere,
         each(&["list", "watch"], &["coordination.k8s.io/leases"]),
-        each(&["get", "update"], &leases),
+        each(&["get", "patch"], &slots),
+        each(&["get", "update"], &["coordination.k8s.io/leases podsweep-coordinator"]),
     ]);
     assert_eq!(rights(&kubectl, "podsweep-coordinator", SYSTEM), at_home);
 }

@@ -57,9 +57,12 @@ fn for_servers(definition: &CustomResourceDefinition) -> Result<Value, serde_jso
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            // A property may have the name of a keyword; only a schema's own keyword is a text or a value.
-            tell_default(fields);
-            forget_format(fields);
+            if is_schema(fields) {
+                tell_default(fields);
+                forget_format(fields);
+                // What is left out is left out: nobody reads a null.
+                fields.remove("nullable");
+            }
             fields.values_mut().for_each(simplify);
         }
         Value::Array(items) => items.iter_mut().for_each(simplify),
@@ -83,9 +86,6 @@ fn whole(number: Option<f64>) -> Option<i64> {
 
 /// Moves a default into the description, where it is short enough to be read there.
 fn tell_default(schema: &mut Map<String, Value>) {
-    if !is_schema(schema) {
-        return;
-    }
     let said = match schema.remove("default") {
         Some(Value::String(text)) if !text.is_empty() => text,
         Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
@@ -103,9 +103,7 @@ fn tell_default(schema: &mut Map<String, Value>) {
 
 /// `uint32` and the like are Rust's; servers from 1.33 on warn of formats that they do not know.
 fn forget_format(schema: &mut Map<String, Value>) {
-    if is_schema(schema)
-        && schema.get("format").and_then(Value::as_str).is_some_and(|name| name.starts_with("uint"))
-    {
+    if schema.get("format").and_then(Value::as_str).is_some_and(|name| name.starts_with("uint")) {
         schema.remove("format");
     }
 }
@@ -134,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn no_default_is_left_to_a_server_and_no_format_is_rusts_own() {
+    fn no_default_is_left_to_a_server_no_null_is_taken_and_no_format_is_rusts_own() {
         let definitions: Vec<_> =
             definitions().iter().map(|definition| for_servers(definition).unwrap()).collect();
         let definitions = Value::Array(definitions);
         let mut found = Vec::new();
         objects(&definitions, &mut found);
         for fields in found {
-            assert!(!fields.contains_key("default"), "{fields:?}");
+            assert!(!fields.contains_key("default") && !fields.contains_key("nullable"), "{fields:?}");
             let format = fields.get("format").and_then(Value::as_str).unwrap_or_default();
             assert!(!format.starts_with("uint"), "{fields:?}");
         }
@@ -153,7 +151,7 @@ mod tests {
             "type": "object",
             "properties": {
                 "default": { "type": "string", "description": "Where.", "default": "here" },
-                "limit": { "type": "integer", "format": "uint32", "minimum": 0.0, "default": 3, "description": "Times." },
+                "limit": { "type": "integer", "format": "uint32", "minimum": 0.0, "nullable": true, "default": 3, "description": "Times." },
                 "by": { "type": "array", "description": "What.", "default": ["Workload", "Node"] },
             },
             "default": { "limit": 3 },
