@@ -104,7 +104,8 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
 fn outside(config: &Config, stores: &Stores) -> anyhow::Result<Outside> {
     let node = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let collector = config.cloud_events.as_ref();
-    let collector =
-        collector.map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics))).transpose()?;
+    let collector = collector
+        .map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics)))
+        .transpose()?;
     Ok(Outside { pods: None, collector })
 }

@@ -31,7 +31,8 @@ struct Stage {
 impl Stage {
     fn start() -> Self {
         let plane = ControlPlane::start(PREFIX, Options { audit: true }).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::new(BuildInfo { version: "1", commit: "a" }).unwrap());
         Self { plane, runtime, metrics, shutdown: CancellationToken::new() }
     }
@@ -101,7 +102,8 @@ fn what_repeats_is_one_event_with_a_series_and_kubectl_describe_shows_it() {
         events.tell(event(&pod, Kind::Swept, &format!("policy scratch: removed {number} files")));
     }
     events.tell(event(&pod, Kind::Harmed, "came to harm"));
-    let all = stage.until("a series of five", |all| of(all, "Swept").iter().any(|one| one["series"]["count"] == 5));
+    let all =
+        stage.until("a series of five", |all| of(all, "Swept").iter().any(|one| one["series"]["count"] == 5));
     assert_eq!((of(&all, "Swept").len(), of(&all, "Harmed").len(), all.len()), (1, 1, 2));
     let swept = of(&all, "Swept")[0];
     for (pointer, value) in [
@@ -132,7 +134,12 @@ fn a_series_whose_event_the_server_has_forgotten_begins_anew() {
     events.tell(event(&pod, Kind::Swept, "old"));
     stage.until("the first", |all| all.len() == 1);
     events.tell(event(&pod, Kind::Swept, "new"));
-    stage.plane.kubectl().unwrap().run(&["delete", "events.events.k8s.io", "--all", "-n", "default"]).unwrap();
+    stage
+        .plane
+        .kubectl()
+        .unwrap()
+        .run(&["delete", "events.events.k8s.io", "--all", "-n", "default"])
+        .unwrap();
     let all = stage.until("another", |all| all.len() == 1);
     assert_eq!(all[0]["note"], "new");
 }

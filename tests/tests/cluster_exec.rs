@@ -84,7 +84,8 @@ impl Stage {
             symlink("busybox", layer.join("bin").join(program)).unwrap();
         }
         node.add_images(&layer, &[WITH_RM]).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { node, runtime, workspace }
     }
 
@@ -187,7 +188,10 @@ fn the_containers_own_rm_removes_what_was_checked_from_outside() {
     let mut stage = Stage::start();
     let pod = stage.pod("web", &json!({"image": WITH_RM.name}));
     stage.shell("web", "mkdir -p /tmp/a/b && cd /tmp/a && for i in $(seq 230); do echo x > $i; done");
-    stage.shell("web", "cd /tmp && echo x > -rf && echo x > 'a b' && echo x > \"$(printf 'new\\nline')\" && echo x > 文件");
+    stage.shell(
+        "web",
+        "cd /tmp && echo x > -rf && echo x > 'a b' && echo x > \"$(printf 'new\\nline')\" && echo x > 文件",
+    );
     stage.shell("web", "echo x > /tmp/held; /bin/busybox sh -c 'exec 9</tmp/held; exec /bin/busybox sleep 600' > /dev/null 2>&1 &");
     std::thread::sleep(OLD);
     let container = container(&pod);
@@ -197,11 +201,16 @@ fn the_containers_own_rm_removes_what_was_checked_from_outside() {
     let (done, written) = stage.sweep(container.clone(), stage.admin(), Mode::Enforce);
     assert_eq!(done.outcome, Outcome::Complete, "{} {:?}", done.message, done.notes);
     assert_eq!((done.figures.removed, done.figures.removed_directories), (234, 1), "{:?}", done.figures);
-    let left: Vec<_> = fs::read_dir(junk(&container)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(junk(&container)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     // `a/b` was empty before, and so `a` is not.
     assert!(left.contains(&"held".into()) && left.len() <= 2, "{left:?}");
     assert!(matches!(written.first(), Some(Written::Announced(_))), "{written:?}");
-    let fates: Vec<_> = written.iter().filter_map(|one| if let Written::Became(all) = one { Some(all) } else { None }).flatten().collect();
+    let fates: Vec<_> = written
+        .iter()
+        .filter_map(|one| if let Written::Became(all) = one { Some(all) } else { None })
+        .flatten()
+        .collect();
     assert!(fates.iter().filter(|fate| ***fate == Fate::Removed).count() >= 234, "{fates:?}");
     let pod = stage.node.kubectl().unwrap().get(&["pod", "web"]).unwrap();
     assert_eq!(pod.pointer("/status/containerStatuses/0/restartCount"), Some(&json!(0)));
@@ -225,7 +234,9 @@ fn a_sweep_is_refused_before_its_scan_where_it_cannot_be_carried_out() {
     let plane = stage.node.control_plane();
     let kubectl = stage.node.kubectl().unwrap();
     kubectl.run(&["create", "clusterrole", "reader", "--verb=get", "--resource=pods"]).unwrap();
-    kubectl.run(&["create", "clusterrolebinding", "reader", "--clusterrole=reader", "--user=reader"]).unwrap();
+    kubectl
+        .run(&["create", "clusterrolebinding", "reader", "--clusterrole=reader", "--user=reader"])
+        .unwrap();
     let reader = plane.kubeconfig_of("reader", None, &plane.server()).unwrap();
     let web = container(&web);
     let (done, _) = stage.sweep(web.clone(), stage.exec(&reader), Mode::Enforce);
@@ -237,7 +248,12 @@ fn a_sweep_is_refused_before_its_scan_where_it_cannot_be_carried_out() {
         let mut other = web.clone();
         (other.names.pod_uid, other.id) = (Some(uid.to_owned()), id.to_owned());
         let (done, _) = stage.sweep(other, stage.admin(), Mode::Enforce);
-        assert_eq!((done.outcome, done.reason.as_str()), (Outcome::Stopped, "ContainerChanged"), "{}", done.message);
+        assert_eq!(
+            (done.outcome, done.reason.as_str()),
+            (Outcome::Stopped, "ContainerChanged"),
+            "{}",
+            done.message
+        );
     }
     assert_eq!(count(&junk(&web)), 1);
 }
@@ -254,7 +270,13 @@ fn what_its_user_may_not_remove_stays_and_the_sweep_says_what_rm_said() {
     fs::write(format!("/proc/{first}/root/tmp/root"), "x").unwrap();
     std::thread::sleep(OLD);
     let (done, _) = stage.sweep(container.clone(), stage.admin(), Mode::Enforce);
-    assert_eq!((done.outcome, done.figures.removed), (Outcome::Complete, 20), "{} {:?}", done.message, done.notes);
+    assert_eq!(
+        (done.outcome, done.figures.removed),
+        (Outcome::Complete, 20),
+        "{} {:?}",
+        done.message,
+        done.notes
+    );
     let said = done.notes.iter().find(|note| note.starts_with("RmSaid: ")).expect("what rm said");
     assert!(said.contains("/tmp/root") && said.contains("not permitted"), "{said}");
     assert_eq!(count(&junk(&container)), 1);

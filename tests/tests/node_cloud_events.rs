@@ -22,7 +22,8 @@ const TOLD_WITHIN: Duration = Duration::from_mins(1);
 /// An agent that tells this collector, and a container with some old junk.
 fn container_and_agent(collector: &Collector, observe: &str) -> (Agent, Container) {
     let mut container = Container::start(PREFIX).unwrap();
-    let policy = Scratch::by_hand("scratch").of(&container).replace("observe: 2s", &format!("observe: {observe}"));
+    let policy =
+        Scratch::by_hand("scratch").of(&container).replace("observe: 2s", &format!("observe: {observe}"));
     let settings = json!({"cloudEvents": {"url": collector.url(), "timeout": "1m"}, "coolDown": "0s"});
     let agent = Agent::start_with(PREFIX, &[("scratch", &policy)], &settings).unwrap();
     agent.knows(container.cgroup_id().unwrap(), KNOWN_WITHIN).unwrap();
@@ -68,7 +69,8 @@ fn a_collector_that_hangs_costs_a_sweep_nothing() {
         assert_eq!(record.outcome, Some(Outcome::Complete), "{record:?}");
     }
     // The first is still on its way: with a timeout of a minute it cannot have been given up.
-    wait::until_true("the collector has the first", TOLD_WITHIN, || Ok(collector.received().len() == 1)).unwrap();
+    wait::until_true("the collector has the first", TOLD_WITHIN, || Ok(collector.received().len() == 1))
+        .unwrap();
     let metrics = agent.api().metrics().unwrap();
     assert!(metrics.contains("podsweep_cloud_events_sent_total 0\n"), "{metrics}");
 }

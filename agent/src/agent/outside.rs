@@ -78,7 +78,9 @@ fn ended(record: &SweepRecord) -> Vec<(Kind, String)> {
     }
     if record.health == Some(Health::Harmed) {
         let why = record.health_reason.as_deref().unwrap_or("unknown");
-        let note = format!("policy {policy}: came to harm after a sweep ({why}); no more sweeps of this workload for now");
+        let note = format!(
+            "policy {policy}: came to harm after a sweep ({why}); no more sweeps of this workload for now"
+        );
         told.push((Kind::Harmed, note));
     }
     if let (Some(Outcome::Refused), Some(refusal)) = (record.outcome, &record.refusal)

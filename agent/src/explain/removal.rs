@@ -17,8 +17,8 @@ use crate::policy::{Mode, Pressure, SweepPolicy};
 use crate::report::Outcome;
 use crate::scan::{Candidate, Kept, ScanEnd, ScanMessage, ScanReport, ScanRequest, ScanRoot};
 use crate::sweep::{
-    self, Audit, Candidates, Done, NotRun, Plan, PodContainer, PodExec, Program, Ran, RmCommand, ScanNotStarted,
-    Scans, Tools,
+    self, Audit, Candidates, Done, NotRun, Plan, PodContainer, PodExec, Program, Ran, RmCommand,
+    ScanNotStarted, Scans, Tools,
 };
 use crate::units::Span;
 

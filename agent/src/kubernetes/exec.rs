@@ -88,7 +88,8 @@ impl PodExec for ClusterExec {
 #[allow(clippy::disallowed_methods, reason = "the one place that runs a program in a container")]
 async fn run(pods: Api<Pod>, at: &PodContainer, arguments: Vec<String>) -> Result<Ran, NotRun> {
     // One stream must be attached; what goes to stdout is nobody's business.
-    let only_stderr = AttachParams::default().container(&at.container).stdin(false).stdout(false).stderr(true);
+    let only_stderr =
+        AttachParams::default().container(&at.container).stdin(false).stdout(false).stderr(true);
     let attached = pods.exec(&at.pod, arguments, &only_stderr).await;
     let mut attached = attached.map_err(|error| not_run(error, at))?;
     let (status, stderr) = (attached.take_status(), attached.stderr());
@@ -131,9 +132,10 @@ fn not_run(error: Error, at: &PodContainer) -> NotRun {
     let pod = format!("{}/{}", at.namespace, at.pod);
     match error {
         Error::Api(status) if status.code == 403 => NotRun::Forbidden(status.message.clone()),
-        Error::Api(status) if status.code == 404 => {
-            NotRun::AnotherContainer(format!("the API server has no such pod or container {pod}: {}", status.message))
-        }
+        Error::Api(status) if status.code == 404 => NotRun::AnotherContainer(format!(
+            "the API server has no such pod or container {pod}: {}",
+            status.message
+        )),
         Error::Api(status) => NotRun::Failed(format!("pod {pod}: {} ({})", status.message, status.code)),
         other => NotRun::Failed(format!("pod {pod}: {other}")),
     }
@@ -147,25 +149,36 @@ fn is_still(pod: &Pod, at: &PodContainer) -> Result<(), NotRun> {
         return another(format!("pod {}/{} has uid {uid}, not {}", at.namespace, at.pod, at.pod_uid));
     }
     let Some(status) = statuses(pod).find(|status| status.name == at.container) else {
-        return another(format!("pod {}/{} has no container {} that runs", at.namespace, at.pod, at.container));
+        return another(format!(
+            "pod {}/{} has no container {} that runs",
+            at.namespace, at.pod, at.container
+        ));
     };
     // `containerd://` and the runtime's own id.
     let id = status.container_id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id);
     if id != Some(at.id.as_str()) {
         let now = id.unwrap_or("none");
-        return another(format!("container {} of pod {}/{} has id {now}", at.container, at.namespace, at.pod));
+        return another(format!(
+            "container {} of pod {}/{} has id {now}",
+            at.container, at.namespace, at.pod
+        ));
     }
     match status.state.as_ref().is_some_and(|state| state.running.is_some()) {
         true => Ok(()),
-        false => another(format!("container {} of pod {}/{} does not run", at.container, at.namespace, at.pod)),
+        false => {
+            another(format!("container {} of pod {}/{} does not run", at.container, at.namespace, at.pod))
+        }
     }
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.iter();
     status.flat_map(|status| {
-        let all =
-            [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+        let all = [
+            &status.container_statuses,
+            &status.init_container_statuses,
+            &status.ephemeral_container_statuses,
+        ];
         all.into_iter().flatten().flatten()
     })
 }

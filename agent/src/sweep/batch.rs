@@ -141,14 +141,16 @@ impl Hand {
         self.executor.as_mut().ok_or_else(no_executor)?.begin_batch(view, process)
     }
 
-    fn executor(&mut self) -> Result<&mut dyn Executor, End> {
+    fn executor(&mut self) -> Result<&mut (dyn Executor + 'static), End> {
         self.executor.as_deref_mut().ok_or_else(no_executor)
     }
 
     /// Has a lot seen to, and takes up what it is to be told besides the fates.
     fn see_to(&mut self, view: &View, lot: Lot<'_>, tally: &mut Tally) -> Result<Passed, End> {
         let mut passed = self.executor()?.pass(view, lot);
-        passed.note.take().into_iter().for_each(|note| drop(tally.note(note)));
+        if let Some(note) = passed.note.take() {
+            tally.note(note);
+        }
         Ok(passed)
     }
 
@@ -268,7 +270,9 @@ impl Hand {
             }
             By::Exec => "the scanned file lives on under another name; what took this one may be gone",
         };
-        End::Replaced(format!("{path:?}: another file took this name in the moment of its removal; {where_to_look}"))
+        End::Replaced(format!(
+            "{path:?}: another file took this name in the moment of its removal; {where_to_look}"
+        ))
     }
 
     fn count(&mut self, candidate: &Candidate, fate: Fate, tally: &mut Tally) {

@@ -181,7 +181,9 @@ impl End {
             Self::ObserveOnly => "mode Observe: nothing is scanned or removed".into(),
             Self::PolicyInvalid(what) => format!("the policy cannot be used: {what}"),
             Self::ExecutorUnavailable(why) => format!("sweep.executor Exec {why}; write Host"),
-            Self::NoRm(said) => format!("the container has no rm that sweep.executor Exec can run ({said}); write Host"),
+            Self::NoRm(said) => {
+                format!("the container has no rm that sweep.executor Exec can run ({said}); write Host")
+            }
             Self::ExecForbidden(said) => format!(
                 "the API server does not let podsweep run rm in the container ({said}); grant the agent get and create \
                  on pods/exec, or write executor: Host"

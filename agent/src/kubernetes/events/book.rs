@@ -147,7 +147,8 @@ mod tests {
         let mut book = Book::new(minute(10));
         let mut again = event("a", Kind::Swept, "");
         again.pod.uid = "another".into();
-        let all = [event("a", Kind::Swept, ""), event("a", Kind::Harmed, ""), event("b", Kind::Swept, ""), again];
+        let all =
+            [event("a", Kind::Swept, ""), event("a", Kind::Harmed, ""), event("b", Kind::Swept, ""), again];
         for event in all {
             assert!(book.enter(event, minute(0)).unwrap().is_some());
         }

@@ -113,7 +113,9 @@ impl Writer {
             Ok(Err(Error::Api(status))) if status.code == 404 && write.is_series() => {
                 let again = book.begin_anew(&write, self.began.elapsed());
                 let written = match &again {
-                    Some(write) => tokio::time::timeout(WRITE_WITHIN, self.ask(write)).await.is_ok_and(|ok| ok.is_ok()),
+                    Some(write) => {
+                        tokio::time::timeout(WRITE_WITHIN, self.ask(write)).await.is_ok_and(|ok| ok.is_ok())
+                    }
                     None => false,
                 };
                 self.metrics.pod_event(if written { Told::Sent } else { Told::Failed });

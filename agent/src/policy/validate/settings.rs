@@ -1,6 +1,8 @@
 //! How gently: bounds of scan, sweep, rollout and breakers.
 
-use super::super::{Action, Breakers, Executor, JunkRule, Pressure, Rollout, ScanSettings, Spec, StopWhen, SweepSettings};
+use super::super::{
+    Action, Breakers, Executor, JunkRule, Pressure, Rollout, ScanSettings, Spec, StopWhen, SweepSettings,
+};
 use crate::document::Problems;
 use crate::units::{Bytes, Percent, Span};
 

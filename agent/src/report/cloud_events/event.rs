@@ -107,11 +107,17 @@ mod tests {
         let sent = breaker_changed("/podsweep/nodes/n", &Change { before: "Closed".into(), now });
         assert!(sent.body.is_ascii());
         let event: Value = serde_json::from_str(&sent.body).unwrap();
-        assert_eq!((event["specversion"].as_str(), event["id"].as_str()), (Some("1.0"), Some(sent.id.as_str())));
+        assert_eq!(
+            (event["specversion"].as_str(), event["id"].as_str()),
+            (Some("1.0"), Some(sent.id.as_str()))
+        );
         assert_eq!(event["type"], BREAKER_CHANGED);
         assert!(event["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
         let data = &event["data"];
         assert_eq!((&data["before"], &data["state"]), (&json!("Closed"), &json!("Open")));
-        assert_eq!((&data["reason"], &data["until"]), (&json!("Restarted\u{1b}"), &json!("2023-11-14T22:13:20Z")));
+        assert_eq!(
+            (&data["reason"], &data["until"]),
+            (&json!("Restarted\u{1b}"), &json!("2023-11-14T22:13:20Z"))
+        );
     }
 }

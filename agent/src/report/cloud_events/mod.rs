@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::breakers::LastStates;
-pub use self::collector::CollectorError;
 use self::collector::Collector;
+pub use self::collector::CollectorError;
 use self::event::Envelope;
 pub use self::url::{CollectorUrl, UrlError};
 use super::metrics::{GivenUp, Metrics};

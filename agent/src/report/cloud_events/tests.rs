@@ -194,7 +194,8 @@ async fn a_collector_that_cannot_take_it_now_is_asked_again_with_the_same_event(
 
 #[tokio::test]
 async fn a_collector_that_refuses_is_not_asked_again() {
-    let collector = Collector::start(&[Some(StatusCode::BAD_REQUEST), Some(StatusCode::OK)], Duration::ZERO).await;
+    let collector =
+        Collector::start(&[Some(StatusCode::BAD_REQUEST), Some(StatusCode::OK)], Duration::ZERO).await;
     let sender = Sender::to(&collector.url(), Span::from_secs(5));
     sender.events.sweep_ended(&record("01J"));
     sender.events.sweep_ended(&record("01K"));

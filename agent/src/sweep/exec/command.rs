@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_command_stays_within_its_url_and_takes_one_name_at_least() {
-        let longest = PassablePath::new([&b"/"[..], &[0xf4, 0x8f, 0xbf, 0xbf].repeat(MAX_PATH / 4)].concat()).unwrap();
+        let longest =
+            PassablePath::new([&b"/"[..], &[0xf4, 0x8f, 0xbf, 0xbf].repeat(MAX_PATH / 4)].concat()).unwrap();
         assert!(longest.encoded() <= MAX_ENCODED);
         let many = vec![longest; 10];
         let fit = as_many_as_fit(&many);

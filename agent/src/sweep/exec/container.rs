@@ -134,7 +134,8 @@ impl Executor for InContainer {
     fn begin_batch(&mut self, _: &View, process: Option<BorrowedFd<'_>>) -> Result<(), End> {
         let process = process.ok_or_else(|| End::Internal("a container that is not held".into()))?;
         let own = process.try_clone_to_owned();
-        self.process = Some(own.map_err(|error| End::SignalMissing(format!("the container's pidfd: {error}")))?);
+        self.process =
+            Some(own.map_err(|error| End::SignalMissing(format!("the container's pidfd: {error}")))?);
         Ok(())
     }
 
@@ -297,7 +298,11 @@ fn look_after(view: &View, one: &Cleared<'_>, ran: bool) -> Fate {
         .map(|seen| (seen.identity.device, seen.identity.inode));
     match (at_its_name, deed) {
         (Some(found), _) if found == (identity.device, identity.inode) => {
-            if ran { NOT_BY_RM } else { Fate::Unknown }
+            if ran {
+                NOT_BY_RM
+            } else {
+                Fate::Unknown
+            }
         }
         // Moved, and perhaps another made since: no harm, since only an empty one goes.
         (_, Deed::RemoveDirectory) => Fate::Kept(Kept::Changed),

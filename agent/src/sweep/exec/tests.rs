@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::audit::{Audit, Fate};
 use super::super::run::{Tools, run_by_clock};
-use super::super::test_bed::{ANY_PRESSURE, InThisProcess, Lister, Pod, Remembers, in_an_hour, list, policy_with, rule};
+use super::super::test_bed::{
+    ANY_PRESSURE, InThisProcess, Lister, Pod, Remembers, in_an_hour, list, policy_with, rule,
+};
 use super::super::{Done, Plan, Stuck, plan_roots};
 use super::{NotRun, PodContainer, PodExec, Ran, RmCommand};
 use crate::inventory::{Container, Names};
@@ -155,8 +157,14 @@ async fn sweep(pod: &Pod, pods: &Arc<ByChroot>, mode: Mode, change: impl FnOnce(
     }));
     let container = container(pod);
     let roots = plan_roots(&container, &policy.spec.junk);
-    let plan =
-        Plan { id: "sweep".into(), container: Some(Arc::new(container)), policy, mode, roots, never: Vec::new() };
+    let plan = Plan {
+        id: "sweep".into(),
+        container: Some(Arc::new(container)),
+        policy,
+        mode,
+        roots,
+        never: Vec::new(),
+    };
     let audit = Arc::new(Remembers::default());
     let candidates = list(&pod.upper(), Action::Delete);
     let paths: Vec<_> =
@@ -329,7 +337,8 @@ async fn a_file_that_takes_the_name_in_the_window_is_lost_and_the_sweep_ends() {
     let pod = pod();
     write(&pod, "/tmp/junk");
     fs::write(pod.inside("/precious"), "precious").unwrap();
-    let (junk, aside, precious) = (pod.inside("/tmp/junk"), pod.inside("/tmp/aside"), pod.inside("/precious"));
+    let (junk, aside, precious) =
+        (pod.inside("/tmp/junk"), pod.inside("/tmp/aside"), pod.inside("/precious"));
     let swaps = move |arguments: &[String], _: &mut dyn FnMut()| {
         if !operands(arguments).is_empty() {
             fs::rename(&junk, &aside).unwrap();
@@ -349,7 +358,8 @@ async fn a_directory_that_takes_the_name_in_the_window_stays_with_all_that_is_in
     write(&pod, "/tmp/junk");
     fs::create_dir(pod.inside("/precious")).unwrap();
     write(&pod, "/precious/data");
-    let (junk, aside, precious) = (pod.inside("/tmp/junk"), pod.inside("/tmp/aside"), pod.inside("/precious"));
+    let (junk, aside, precious) =
+        (pod.inside("/tmp/junk"), pod.inside("/tmp/aside"), pod.inside("/precious"));
     let swaps = move |arguments: &[String], _: &mut dyn FnMut()| {
         if !operands(arguments).is_empty() {
             fs::rename(&junk, &aside).unwrap();
