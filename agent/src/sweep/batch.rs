@@ -141,11 +141,8 @@ impl Hand {
         self.executor.as_mut().ok_or_else(no_executor)?.begin_batch(view, process)
     }
 
-    fn executor(&mut self) -> Result<&mut dyn Executor, End> {
-        match &mut self.executor {
-            Some(executor) => Ok(executor.as_mut()),
-            None => Err(no_executor()),
-        }
+    fn executor(&mut self) -> Result<&mut (dyn Executor + 'static), End> {
+        self.executor.as_deref_mut().ok_or_else(no_executor)
     }
 
     /// Has a lot seen to, and takes up what it is to be told besides the fates.
