@@ -161,7 +161,8 @@ async fn tell(client: &Client, name: &str, status: &Value) {
     let api: Api<Sweep> = Api::namespaced(client.clone(), NAMESPACE);
     for _ in 0..60 {
         let patch = json!({ "status": status });
-        let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch));
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        let written = api.patch_status(name, &params, &patch);
         match tokio::time::timeout(Duration::from_secs(5), written).await {
             Ok(Ok(_)) => return,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => return,
