@@ -121,11 +121,13 @@ fn sources(mirrors: &[String], suites: &Suites) -> Result<String> {
             suites.wanted
         )
     };
-    let lines = |kind: &str, uri: &str, suites: &[&str]| -> String {
+    let lines = |kind: &str, uri: &str, suites: &[&str]| -> Vec<String> {
         suites.iter().map(|suite| format!("{kind} [signed-by={KEYRING}] {uri} {suite} main\n")).collect()
     };
     let security = mirror(SECURITY).map(|uri| lines("deb", uri, suites.security)).unwrap_or_default();
-    Ok(lines("deb", main, suites.archive) + &security + &lines("deb-src", main, suites.source))
+    Ok([lines("deb", main, suites.archive), security, lines("deb-src", main, suites.source)]
+        .concat()
+        .concat())
 }
 
 /// What differs from the machine's own configuration, which stays in force otherwise: proxies, say.
@@ -180,7 +182,9 @@ mod tests {
     fn source_packages_are_asked_for_only_where_they_are_wanted() {
         let own = strings(&["http://mirror.example/debian/"]);
         let with = sources(&own, &SUITES).unwrap();
-        assert!(with.ends_with(&format!("deb-src [signed-by={KEYRING}] http://mirror.example/debian bookworm main\n")));
+        assert!(with.ends_with(&format!(
+            "deb-src [signed-by={KEYRING}] http://mirror.example/debian bookworm main\n"
+        )));
         assert!(!sources(&own, &Suites { source: &[], ..SUITES }).unwrap().contains("deb-src"));
     }
 
@@ -192,7 +196,8 @@ mod tests {
 
     #[test]
     fn no_debian_no_kernels() {
-        let refused = sources(&strings(&["http://archive.ubuntu.com/ubuntu/"]), &SUITES).unwrap_err().to_string();
+        let refused =
+            sources(&strings(&["http://archive.ubuntu.com/ubuntu/"]), &SUITES).unwrap_err().to_string();
         assert!(refused.contains("no Debian archive"), "{refused}");
     }
 

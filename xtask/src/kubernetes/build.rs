@@ -20,14 +20,13 @@ pub(crate) const WAY: u32 = 1;
 /// What is built; the rest Debian has ready.
 const PROGRAMS: [&str; 4] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
 /// What Debian has ready: where its packages have it, and its name.
-const READY: [(&str, &str); 7] = [
+const READY: [(&str, &str); 6] = [
     ("usr/bin/etcd", "etcd"),
     ("usr/bin/kubectl", "kubectl"),
     ("usr/bin/containerd", "containerd"),
     ("usr/bin/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
     ("usr/bin/ctr", "ctr"),
     ("usr/lib/cni", "cni"),
-    ("usr/lib/TRIPLET", "lib"), // shared libraries of containerd
 ];
 /// Where Debian's packages have this Go.
 const GO: &str = "usr/lib/go-1.19";
@@ -59,7 +58,8 @@ pub(crate) struct Workshop<'a> {
 impl<'a> Workshop<'a> {
     /// Opens it, or makes it.
     pub(crate) fn open(folder: &Path, downloads: &'a Downloads) -> Result<Self> {
-        fs::create_dir_all(folder.join("bin")).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder.join("bin"))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), downloads })
     }
 
@@ -67,7 +67,9 @@ impl<'a> Workshop<'a> {
     pub(crate) fn make(&self) -> Result<PathBuf> {
         self.once("debian", |half| self.unpack_packages(half))?;
         self.once("go/src/k8s.io/kubernetes", |half| self.unpack_source(half))?;
-        self.once("openapi-gen", |half| self.build("k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen", half))?;
+        self.once("openapi-gen", |half| {
+            self.build("k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen", half)
+        })?;
         self.once("openapi", |half| self.generate_openapi(half))?;
         for (number, name) in PROGRAMS.iter().enumerate() {
             let what = format!("bin/{name}");
@@ -116,7 +118,13 @@ impl<'a> Workshop<'a> {
         step("kubernetes: its OpenAPI definitions (a minute)");
         let packages = openapi::packages(&self.tree())?;
         let mut generate = self.tool(&self.folder.join("openapi-gen"));
-        generate.args(["--logtostderr", "-p", "k8s.io/kubernetes/pkg/generated/openapi", "-O", "zz_generated.openapi"]);
+        generate.args([
+            "--logtostderr",
+            "-p",
+            "k8s.io/kubernetes/pkg/generated/openapi",
+            "-O",
+            "zz_generated.openapi",
+        ]);
         generate.args(["-h", "hack/boilerplate/boilerplate.generatego.txt", "-i", &packages.join(","), "-r"]);
         run(generate.arg(self.folder.join("violations")))?;
         fs::write(half, "").with_context(|| format!("cannot write {}", half.display()))
@@ -125,7 +133,17 @@ impl<'a> Workshop<'a> {
     fn build(&self, package: &str, half: &Path) -> Result<()> {
         let mut build = self.tool(&self.debian(GO)?.join("bin/go"));
         // Without the clouds, a third of the code.
-        build.args(["build", "-p", JOBS, "-trimpath", "-tags", "providerless", "-ldflags", &linker_flags(), "-o"]);
+        build.args([
+            "build",
+            "-p",
+            JOBS,
+            "-trimpath",
+            "-tags",
+            "providerless",
+            "-ldflags",
+            &linker_flags(),
+            "-o",
+        ]);
         run(build.arg(half).arg(package))
     }
 
@@ -146,8 +164,7 @@ impl<'a> Workshop<'a> {
 
     /// A path of Debian's packages.
     fn debian(&self, path: &str) -> Result<PathBuf> {
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let found = self.folder.join("debian").join(path.replace("TRIPLET", &triplet));
+        let found = self.folder.join("debian").join(path);
         if !found.exists() {
             bail!("no {} in Debian's packages", found.display());
         }
