@@ -40,8 +40,9 @@ impl Stage {
     fn events(&self, kubeconfig: &Path) -> PodEvents {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         self.runtime.block_on(async {
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default());
-            let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+            let options = KubeConfigOptions::default();
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            let client = kube::Client::try_from(config).unwrap();
             PodEvents::start(client, "node-1".into(), QUIET, Arc::clone(&self.metrics), self.shutdown.clone())
         })
     }
