@@ -86,7 +86,7 @@ impl Cluster {
             SLOT.as_secs(),
         );
         fs::write(&config, text).unwrap();
-        let mut command = Command::new(podsweep_tests::agent::program());
+        let mut command = Command::new(podsweep_tests::image::program("podsweep").unwrap());
         command.args(["coordinator", "--config"]).arg(&config).env("PODSWEEP_LOG", "podsweep=debug");
         self.coordinators.push(self.plane.daemon(&format!("coordinator-{number}"), &mut command).unwrap());
     }

@@ -54,6 +54,12 @@ impl Daemon {
         self.send(Signal::SIGSTOP)
     }
 
+    /// SIGKILL, and waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.process.wait().map(drop).with_context(|| format!("cannot wait for {}", self.name))
+    }
+
     /// SIGCONT.
     pub fn resume(&mut self) -> Result<()> {
         self.send(Signal::SIGCONT)
