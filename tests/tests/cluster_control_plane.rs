@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use podsweep_tests::cluster::audit::Record;
 use podsweep_tests::cluster::control_plane::{ControlPlane, Options};
 use podsweep_tests::cluster::enclosure::Enclosure;
 use podsweep_tests::cluster::kubectl::Kubectl;
@@ -28,6 +29,21 @@ fn lease(holder: &str, version: Option<&str>) -> Value {
         "metadata": {"name": "slot-0", "namespace": "default", "resourceVersion": version},
         "spec": {"holderIdentity": holder},
     })
+}
+
+/// Verb, holder that was sent, answer, whether it has changed something.
+fn writes_of_slot(plane: &ControlPlane) -> Vec<(String, String, u16, bool)> {
+    let of_slot =
+        |record: &Record| record.is_of("leases") && record.object_ref.as_ref().unwrap().name == "slot-0";
+    let records = plane.audit().unwrap().into_iter().filter(|record| of_slot(record) && record.verb != "get");
+    records
+        .map(|record| {
+            let holder =
+                record.request_object.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
+            let holder = holder.unwrap_or_default().to_owned();
+            (record.verb.clone(), holder, record.code().unwrap(), record.has_written())
+        })
+        .collect()
 }
 
 fn replace(kubectl: &Kubectl, object: &Value) -> anyhow::Result<String> {
@@ -65,25 +81,13 @@ fn a_stale_write_is_refused_and_the_audit_has_every_write() {
     let refused = replace(&kubectl, &lease("c", Some(version))).unwrap_err().to_string();
     assert!(refused.contains("Conflict") || refused.contains("object has been modified"), "{refused}");
 
-    let ours: Vec<_> = plane.audit().unwrap().into_iter().filter(|record| record.is_of("leases")).collect();
-    let ours = ours
-        .iter()
-        .filter(|record| record.object_ref.as_ref().unwrap().name == "slot-0" && record.verb != "get");
-    let seen: Vec<_> = ours
-        .map(|record| {
-            let holder =
-                record.request_object.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
-            (
-                record.verb.clone(),
-                holder.unwrap_or_default().to_owned(),
-                record.code().unwrap(),
-                record.has_written(),
-            )
-        })
-        .collect();
+    // Its last record is written a moment after the answer.
+    wait::until_true("three writes in the audit", GONE_WITHIN, || Ok(writes_of_slot(&plane).len() == 3))
+        .unwrap();
     let expected = [("create", "a", 201, true), ("update", "b", 200, true), ("update", "c", 409, false)];
-    let expected =
-        expected.map(|(verb, holder, code, wrote)| (verb.to_owned(), holder.to_owned(), code, wrote));
+    let seen = writes_of_slot(&plane);
+    let seen: Vec<_> =
+        seen.iter().map(|(verb, holder, code, wrote)| (&**verb, &**holder, *code, *wrote)).collect();
     assert_eq!(seen, expected);
 }
 

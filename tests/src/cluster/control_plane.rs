@@ -110,8 +110,8 @@ impl ControlPlane {
         if is_enclosed {
             plane.door = Some(plane.proxy()?);
         }
-        let server = plane.server();
-        plane.kubeconfig_of("admin", Some(MASTERS), &server)?;
+        let admin = Identity::Certificate(plane.authority.issue("admin", Some(MASTERS), &[])?);
+        kubeconfig::write(plane.workspace.path(), "admin", &plane.server(), &admin)?;
         plane.start_etcd()?;
         plane.start_api_server()?;
         Ok(plane)
@@ -178,7 +178,8 @@ impl ControlPlane {
     /// A kubeconfig for any user, with a certificate, by way of `server`: costs no request.
     pub fn kubeconfig_of(&self, user: &str, group: Option<&str>, server: &str) -> Result<PathBuf> {
         let identity = Identity::Certificate(self.authority.issue(user, group, &[])?);
-        kubeconfig::write(self.workspace.path(), &user.replace([':', '/'], "-"), server, &identity)
+        let file = format!("{}-{}", user.replace([':', '/'], "-"), port_of(server));
+        kubeconfig::write(self.workspace.path(), &file, server, &identity)
     }
 
     /// A certificate that this cluster trusts.
@@ -186,7 +187,7 @@ impl ControlPlane {
         self.authority.issue(user, Some(group), addresses)
     }
 
-    /// Every request that has been answered so far.
+    /// Every request that has been answered so far; the last one a moment after its answer.
     pub fn audit(&self) -> Result<Vec<Record>> {
         if !self.options.audit {
             bail!("this control plane was started without an audit");
