@@ -7,13 +7,16 @@
 //!         -> report                   follow.rs   log lines and the live view
 //!                                     node.rs     the control endpoint's view of all this
 //!                                     refused.rs  who was refused, on record
+//!                                     outside.rs  pods' owners and a collector outside
 //!                                     history_probe.rs  whether sweeps can be put on record
 //! ```
 
 mod admit;
+mod cluster;
 mod follow;
 mod history_probe;
 mod node;
+mod outside;
 mod recover;
 mod refused;
 mod shared;
@@ -25,15 +28,21 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use self::cluster::Cluster;
 use crate::config::Config;
 use crate::confinement::Role;
 use crate::control::{self, Endpoints, Listeners};
 use crate::inventory::{Inventory, InventorySettings, NameSource, RuntimePaths};
 use crate::kernel::Cgroups;
-use crate::kubernetes::{PodNames, client, watches};
+use crate::kubernetes::events::{self, PodEvents};
+use crate::kubernetes::exec::ClusterExec;
+use crate::kubernetes::{PodNames, WatchCounts, client, watches};
 use crate::observe::{ObserveSettings, Observer};
 use crate::operation::Stores;
+use crate::report::CloudEvents;
+use crate::scan;
 
+use outside::Outside;
 pub(crate) use shared::{Shared, board};
 pub use shared::{scan_place, stores};
 
@@ -55,6 +64,7 @@ pub struct Prepared {
 pub fn prepare(config: Config) -> anyhow::Result<Prepared> {
     Role::Start.take_on()?;
     let cgroups = Cgroups::find().context("podsweep counts by cgroup2; mount it")?;
+    scan::make_room().context("scans need a cgroup below the agent's own")?;
     let stores = stores(&config, cgroups.clone())?;
     recover::leftovers(&stores)?;
     recover::abandon_unfinished(&stores)?;
@@ -79,8 +89,11 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
         token_file: config.token_file.clone(),
     };
     let listeners = Listeners::bind(&endpoints).await?;
-    let shared = Arc::new(Shared::new(config, stores, inventory, &observer, shutdown.clone())?);
-    join_cluster(&shared).await?;
+    let cluster = cluster(&config, &stores).await?;
+    let outside = outside(&config, &stores, cluster.as_deref(), &shutdown)?;
+    let shared =
+        Arc::new(Shared::new(config, stores, inventory, cluster, &observer, outside, shutdown.clone())?);
+    join_cluster(&shared);
     let served = tokio::spawn(control::serve(node::view(&shared), listeners, shutdown.clone()));
 
     tokio::spawn(history_probe::run(Arc::clone(&shared)));
@@ -93,6 +106,7 @@ pub async fn run(prepared: Prepared, shutdown: CancellationToken) -> anyhow::Res
             "sweeps still running at the end; they will be found abandoned"
         );
     }
+    shared.outside.end().await;
     served.await.context("control endpoint")
 }
 
@@ -106,13 +120,39 @@ fn names(stores: &Stores) -> Box<dyn NameSource> {
 
 /// On a node of a cluster, begins to watch the Kubernetes API. Does not wait for it: until it has answered, level 3
 /// says no to every sweep.
-async fn join_cluster(shared: &Shared) -> anyhow::Result<()> {
-    let (Some(settings), Some(index)) = (&shared.config.kubernetes, &shared.stores.pods) else {
-        return Ok(());
-    };
+fn join_cluster(shared: &Arc<Shared>) {
+    let (Some(cluster), Some(index)) = (&shared.cluster, &shared.stores.pods) else { return };
+    let counts: Arc<dyn WatchCounts> = shared.stores.metrics.clone();
+    watches::start(cluster.client(), cluster.node(), index, &counts, &shared.tasks, &shared.shutdown);
+    cluster.start(shared);
+    tracing::info!(node = cluster.node(), "part of a Kubernetes cluster");
+}
+
+async fn cluster(config: &Config, stores: &Stores) -> anyhow::Result<Option<Arc<Cluster>>> {
+    let Some(settings) = &config.kubernetes else { return Ok(None) };
     let node = settings.node()?;
-    let client = client::connect(settings).await?;
-    watches::start(&client, &node, index, &shared.stores.metrics, &shared.tasks, &shared.shutdown);
-    tracing::info!(node, "part of a Kubernetes cluster");
-    Ok(())
+    let requests = stores.metrics.kubernetes_requests();
+    let client = client::connect(settings.kubeconfig.as_deref(), requests).await?;
+    // Set once, here; nobody sweeps yet.
+    let _ = stores.tools.exec.set(Arc::new(ClusterExec::new(client.clone())));
+    Ok(Some(Cluster::new(client, node, settings)))
+}
+
+/// Those outside the node who are told.
+fn outside(
+    config: &Config,
+    stores: &Stores,
+    cluster: Option<&Cluster>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Outside> {
+    let node = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let collector = config.cloud_events.as_ref();
+    let collector = collector
+        .map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics)))
+        .transpose()?;
+    let pods = cluster.map(|cluster| {
+        let (client, node) = (cluster.client().clone(), cluster.node().to_owned());
+        PodEvents::start(client, node, events::QUIET, Arc::clone(&stores.metrics), shutdown.clone())
+    });
+    Ok(Outside { pods, collector })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{self, FileError};
 use crate::policy::Pressure;
+use crate::report::cloud_events;
 use crate::units::{Bytes, Span};
 
 mod check;
@@ -68,6 +69,8 @@ pub struct Config {
     /// The cluster that this node is part of; left out: none, and policies come from files.
     #[serde(deserialize_with = "kubernetes::given", skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesConfig>,
+    /// Where CloudEvents go; none: none are sent.
+    pub cloud_events: Option<cloud_events::Settings>,
 }
 
 /// On or off.
@@ -156,6 +159,7 @@ impl Default for Config {
             breakers: NodeBreakers::default(),
             units: true,
             kubernetes: None,
+            cloud_events: None,
         }
     }
 }

@@ -324,6 +324,7 @@ fn at_the_door(reason: Kept) -> &'static str {
         Kept::MountInside => "something is mounted on it",
         Kept::LowerLayer => "a layer of the image has it, too",
         Kept::Refused => "the kernel refused to let it be looked at",
+        Kept::NotPassable => "its path would not reach rm in the container as it is",
         _ => "the last look says so",
     }
 }

@@ -29,6 +29,10 @@ pub mod policy;
 
 pub mod kubernetes;
 
+pub mod rollout;
+
+pub mod coordinator;
+
 pub mod admission;
 
 pub mod scan;

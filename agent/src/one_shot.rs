@@ -6,14 +6,14 @@
 mod directory;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Until};
 use crate::agent::{scan_place, stores};
 use crate::config::Config;
 use crate::explain::{Means, explain_file};
@@ -28,8 +28,8 @@ use crate::scan::ScanRoot;
 use crate::sweep::{self, Audit, AuditEntry, AuditResult, Done};
 
 // A plain directory has no workload that could ask for a permit: it has the policy's own time.
-fn directory_deadline(policy: &SweepPolicy) -> Instant {
-    Instant::now() + policy.spec.sweep.timeout.0
+fn directory_deadline(policy: &SweepPolicy) -> Until {
+    Until::at(Instant::now() + policy.spec.sweep.timeout.0)
 }
 
 /// A file that would go: path as the container sees it, rule, bytes on disk.
@@ -86,6 +86,7 @@ pub async fn scan(
         cgroups,
         audit: Arc::new(NothingToAudit),
         deleters: Arc::new(sweep::Program::this()),
+        exec: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };
@@ -93,8 +94,8 @@ pub async fn scan(
     never.extend(policy.spec.never.iter().cloned());
     let operation = operation(subject, policy, Mode::DryRun, never);
     let mut record = operation.record(Timestamp::now());
-    let deadline = directory_deadline(&operation.policy);
-    let done: Done = operation::sweep_and_follow(&operation, &tools, None, follow, deadline, stop).await;
+    let until = directory_deadline(&operation.policy);
+    let done: Done = operation::sweep_and_follow(&operation, &tools, None, follow, until, stop).await;
     let sample = done.sample.clone();
     operation::note_done(&mut record, done);
     operation::end(&mut record);
@@ -133,9 +134,8 @@ pub async fn sweep(
     });
     match begun {
         Ok((permit, begun)) => {
-            let deadline =
-                permit.as_ref().map_or_else(|| directory_deadline(&operation.policy), Permit::deadline);
-            Ok(operation::run(operation, begun, &stores, follow, deadline, &stop).await)
+            let until = permit.as_ref().map_or_else(|| directory_deadline(&operation.policy), Permit::until);
+            Ok(operation::run(operation, begun, &stores, follow, until, &stop).await)
         }
         Err(refusal) => {
             let record = refused(&operation, refusal);

@@ -5,12 +5,13 @@
 //! command share it. Must never: begin what cannot be put on record, or decide whether a sweep may begin.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Until;
 use crate::breaker::{Board, Change, Finding, Pass, Vitals, WatchSettings};
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
@@ -170,20 +171,20 @@ pub fn begin(operation: &Operation, stores: &Stores, pass: Option<Pass>) -> Resu
     }
 }
 
-/// Runs one operation to its end. `deadline` is that of the caller's permit.
+/// Runs one operation to its end, `until` the caller's permit is over.
 pub async fn run(
     operation: Operation,
     begun: Begun,
     stores: &Stores,
     follow: &dyn Follow,
-    deadline: Instant,
+    until: Until,
     stop: &Stop,
 ) -> SweepRecord {
     let Begun { mut record, pass } = begun;
     follow.phase(&record);
     let before = operation.container.as_deref().map(|found| vitals(found, stores));
     let metrics = Some(&*stores.metrics);
-    let done = sweep_and_follow(&operation, &stores.tools, metrics, follow, deadline, &stop.sweeping).await;
+    let done = sweep_and_follow(&operation, &stores.tools, metrics, follow, until, &stop.sweeping).await;
     note_done(&mut record, done);
     match (&operation.container, before, pass) {
         (Some(container), Some(before), Some(pass)) if touched(&record) => {
@@ -238,11 +239,11 @@ pub(crate) async fn sweep_and_follow(
     tools: &Tools<ScanPlace>,
     metrics: Option<&Metrics>,
     follow: &dyn Follow,
-    deadline: Instant,
+    until: Until,
     stop: &CancellationToken,
 ) -> Done {
     let (events, mut received) = mpsc::channel(EVENT_QUEUE);
-    let sweeping = sweep::run(operation.plan(), tools, events, stop.clone(), Some(deadline));
+    let sweeping = sweep::run(operation.plan(), tools, events, stop.clone(), Some(until));
     let following = async {
         while let Some(event) = received.recv().await {
             if let (Event::Batch { took, .. }, Some(metrics)) = (&event, metrics) {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::container::Container;
 use crate::isolation::private_mounts;
+use crate::pod::Pod;
 use crate::workspace::Workspace;
 use crate::{cgroup, image, wait};
 
@@ -29,6 +30,7 @@ const MARK: &str = "PODSWEEP_TEST_AGENT";
 #[derive(Debug)]
 pub struct Agent {
     process: Option<Child>,
+    pod: Option<Pod>,
     workspace: Workspace,
 }
 
@@ -40,15 +42,30 @@ impl Agent {
 
     /// The same with further settings, written over the tests' own.
     pub fn start_with(prefix: &str, policies: &[(&str, &str)], settings: &Value) -> Result<Self> {
+        let mut agent = Self::make(prefix, policies, settings)?;
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    /// With the rights and the view of the agent's pod, see [`Pod`].
+    pub fn start_in_a_pod(prefix: &str, policies: &[(&str, &str)]) -> Result<Self> {
+        let mut agent = Self::make(prefix, policies, &json!({}))?;
+        let (name, folder) = (agent.workspace.name(), agent.workspace.path());
+        let environment = [format!("{MARK}={}", agent.mark())];
+        agent.pod = Some(Pod::make(name, folder, &agent.config(), &environment)?);
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    fn make(prefix: &str, policies: &[(&str, &str)], settings: &Value) -> Result<Self> {
         private_mounts()?;
-        let mut agent = Self { process: None, workspace: Workspace::new(prefix)? };
+        let agent = Self { process: None, pod: None, workspace: Workspace::new(prefix)? };
         agent.workspace.folder("policies")?;
         agent.workspace.folder("state")?;
         for (name, text) in policies {
             agent.write_policy(name, text)?;
         }
         fs::write(agent.config(), config(agent.workspace.path(), &agent.slice(), settings).to_string())?;
-        agent.restart()?;
         Ok(agent)
     }
 
@@ -71,6 +88,11 @@ impl Agent {
     /// Its process.
     pub fn pid(&self) -> Option<i32> {
         self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok())
+    }
+
+    /// The pod that it runs in, if it does.
+    pub fn pod(&self) -> Option<&Pod> {
+        self.pod.as_ref()
     }
 
     /// A path in its folder: `podsweep.sock`, `policies`, `state`, `agent.log`.
@@ -162,8 +184,12 @@ impl Agent {
 
     fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.path("agent.log"))?;
-        let mut agent = Command::new(image::program("podsweep")?);
-        agent.args(["agent".as_ref(), "--config".as_ref(), self.config().as_os_str()]);
+        let by_itself = || -> Result<Command> {
+            let mut agent = Command::new(image::program("podsweep")?);
+            agent.args(["agent".as_ref(), "--config".as_ref(), self.config().as_os_str()]);
+            Ok(agent)
+        };
+        let mut agent = self.pod.as_ref().map_or_else(by_itself, |pod| Ok(pod.command()))?;
         agent.env(MARK, self.mark()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(agent.spawn().context("cannot start the agent")?);
         Ok(())

@@ -11,6 +11,7 @@ pub mod bench_hooks;
 pub mod bundle;
 pub mod cgroup;
 pub mod cluster;
+pub mod collector;
 pub mod container;
 pub mod demo;
 pub mod disk;
@@ -37,8 +38,10 @@ pub mod kernel_uring;
 pub mod kernel_worker;
 pub mod listing;
 pub mod peak;
+pub mod pod;
 pub mod policies;
 pub mod rights;
+pub mod simulation;
 pub mod terminal;
 #[cfg(test)]
 mod threat_model;

@@ -121,11 +121,13 @@ fn sources(mirrors: &[String], suites: &Suites) -> Result<String> {
             suites.wanted
         )
     };
-    let lines = |kind: &str, uri: &str, suites: &[&str]| -> String {
+    let lines = |kind: &str, uri: &str, suites: &[&str]| -> Vec<String> {
         suites.iter().map(|suite| format!("{kind} [signed-by={KEYRING}] {uri} {suite} main\n")).collect()
     };
     let security = mirror(SECURITY).map(|uri| lines("deb", uri, suites.security)).unwrap_or_default();
-    Ok(lines("deb", main, suites.archive) + &security + &lines("deb-src", main, suites.source))
+    Ok([lines("deb", main, suites.archive), security, lines("deb-src", main, suites.source)]
+        .concat()
+        .concat())
 }
 
 /// What differs from the machine's own configuration, which stays in force otherwise: proxies, say.

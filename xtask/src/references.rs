@@ -1,9 +1,11 @@
-//! The references in docs/ that are generated from the code. Each is compared by a test beside the code it shows;
-//! that test writes the file again where it is asked to.
+//! The references in docs/ and the CRDs in deploy/ that are generated from the code. Each is compared by a test beside the
+//! code it shows; that test writes the file again where it is asked to. The rendered manifests are made from the CRDs and
+//! come last.
 
 use anyhow::Result;
 
 use crate::command::{cargo, run as run_command, step};
+use crate::manifests;
 
 /// Asks the comparing tests to write instead.
 const WRITE: &str = "PODSWEEP_BLESS";
@@ -17,5 +19,6 @@ pub(crate) fn run(check: bool) -> Result<()> {
     if !check {
         tests.env(WRITE, "1");
     }
-    run_command(&mut tests)
+    run_command(&mut tests)?;
+    manifests::run(check)
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, quick_to_build, run as run_command, step};
 use crate::vm::QEMU;
-use crate::{apt, ebpf_toolchain, kubernetes};
+use crate::{apt, ebpf_toolchain, kubernetes, kubernetes_validate};
 
 /// What a command needs besides a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ const GUESTS: [(&str, &str); 5] = [
     ("setpriv", "util-linux"), // ends QEMU with whoever started it
 ];
 
-/// What [`Need::Kubernetes`] stands for, besides [`CONTAINERS`] and Kubernetes itself.
+/// What [`Need::Kubernetes`] stands for, besides [`CONTAINERS`], Kubernetes itself and kubernetes-validate.
 const KUBERNETES: [(&str, &str); 3] = [
     ("dpkg-deb", "dpkg"),   // unpacks what it is built from
     ("chrt", "util-linux"), // builds it while nobody else wants the CPU
@@ -93,6 +93,7 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     }
     if needs.contains(&Need::Kubernetes) {
         packages.extend(apt::missing(&KUBERNETES));
+        packages.extend(kubernetes_validate::missing_package());
     }
     packages.extend(ebpf_toolchain::missing_packages());
     apt::install(&packages)?;
@@ -104,6 +105,7 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     }
     if needs.contains(&Need::Kubernetes) {
         kubernetes::install()?;
+        kubernetes_validate::install()?;
     }
     Ok(())
 }

@@ -24,6 +24,16 @@ pub struct HoursError {
 }
 
 impl Window {
+    /// Whether sweeps may begin now by these windows; else why not.
+    pub fn open_now(windows: &[Self], now: &jiff::Zoned) -> Result<(), String> {
+        let time = now.time();
+        if open_at(windows, time) {
+            return Ok(());
+        }
+        let shown: Vec<_> = windows.iter().map(ToString::to_string).collect();
+        Err(format!("it is {} and allowedHours is {}", time.strftime("%H:%M"), shown.join(", ")))
+    }
+
     /// Whether this time of day lies in it.
     pub fn contains(self, time: Time) -> bool {
         if self.from < self.to {

@@ -119,7 +119,7 @@ mod tests {
         let admission = admission("00:00-23:59");
         let (noon, now) = (Time::constant(12, 0, 0, 0), Instant::now());
         let permit = admission.ask_at(&request(), noon, now).unwrap();
-        assert_eq!(permit.deadline(), now + Duration::from_secs(90));
+        assert_eq!(permit.until().now_at(), now + Duration::from_secs(90));
         assert_eq!(admission.ask_at(&request(), noon, now).unwrap_err().reason, "NoSlot");
         drop(permit);
         assert_eq!(admission.running(), 0);
@@ -140,6 +140,6 @@ mod tests {
         let admission = LocalAdmission::new(LocalSettings { slots: 1, allowed_hours: vec![] });
         let before = Instant::now();
         let permit = admission.ask(&request()).await.unwrap();
-        assert!(permit.deadline() >= before + request().time);
+        assert!(permit.until().now_at() >= before + request().time);
     }
 }

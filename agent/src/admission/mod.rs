@@ -5,11 +5,14 @@
 //! run than there are slots, or take a slot away from a sweep that still runs.
 
 mod hours;
+pub mod lease;
 mod local;
 mod slots;
+mod until;
 
 pub use hours::{HoursError, Window};
 pub use local::{LocalAdmission, LocalSettings};
+pub use until::Until;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -64,24 +67,24 @@ impl Request {
 /// The holder stops by itself at the deadline. The slot stays taken until the permit is dropped, even after that: a
 /// sweep that overran still touches the container, and another one beside it would exceed the cap.
 pub struct Permit {
-    deadline: Instant,
+    until: Until,
     _slot: Box<dyn Send + Sync>,
 }
 
 impl Permit {
     /// A permit; dropping `slot` must give the slot back.
     pub fn new(deadline: Instant, slot: impl Send + Sync + 'static) -> Self {
-        Self { deadline, _slot: Box::new(slot) }
+        Self { until: Until::at(deadline), _slot: Box::new(slot) }
     }
 
-    /// When the holder must have stopped, on its own monotonic clock.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+    /// Until when it holds: the holder must have stopped by then.
+    pub fn until(&self) -> Until {
+        self.until.clone()
     }
 }
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Permit").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Permit").field("until", &self.until).finish_non_exhaustive()
     }
 }

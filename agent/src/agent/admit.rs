@@ -4,9 +4,10 @@
 //! second sweep of a container, or one that a level refused.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -16,7 +17,7 @@ use super::shared::{Ended, Live, lock};
 use crate::admission::Permit;
 use crate::gate::{Entry, none_running};
 use crate::inventory::{CgroupId, Container};
-use crate::operation::{self, Begun, Operation, Stop};
+use crate::operation::{self, Begun, Follow, Operation, Stop};
 use crate::policy::{Fired, Mode, Refusal, SweepPolicy};
 use crate::report::{Outcome, SweepRecord};
 use crate::sweep;
@@ -32,15 +33,40 @@ pub(super) struct Wish {
     pub(super) attempt: u32,
 }
 
-/// Asks every level and starts the sweep.
+/// How a sweep is carried out, and who hears of it.
+pub(super) struct Order {
+    /// Ends it after its batch.
+    pub(super) stop: CancellationToken,
+    /// The slot of the cluster that it has besides the node's own.
+    pub(super) slot: Option<watch::Receiver<Instant>>,
+    /// Who follows it.
+    pub(super) follow: Box<dyn Follow>,
+    /// Gets its record.
+    pub(super) ended: Option<oneshot::Sender<SweepRecord>>,
+}
+
+/// Asks every level and starts the sweep. In a cluster, asks the cluster: the sweep starts when that has granted a
+/// slot, and the answer until then is a refusal that says so.
 pub(super) async fn start(shared: &Arc<Shared>, wish: Wish) -> Result<String, Refusal> {
+    if let Some(cluster) = &shared.cluster {
+        let running = running(shared, wish.container.cgroup);
+        let refusal = shared.gate.refusal(&wish.container, &wish.policy, running.as_deref());
+        let Some(refusal) = refusal else { return Err(cluster.ask(&wish).await) };
+        return Err(on_record(shared, &ulid::Ulid::new().to_string(), &wish, refusal));
+    }
+    let stop = shared.shutdown.child_token();
+    let follow = Box::new(Follower(Arc::clone(shared)));
+    carry_out(shared, wish, Order { stop, slot: None, follow, ended: None }).await
+}
+
+/// Asks every level and starts the sweep.
+pub(super) async fn carry_out(shared: &Arc<Shared>, wish: Wish, order: Order) -> Result<String, Refusal> {
     let id = ulid::Ulid::new().to_string();
-    let stop = Stop { sweeping: shared.shutdown.child_token(), watching: shared.shutdown.clone() };
-    let entered = enter(shared, &id, &wish, &stop).await;
-    let Entered { place, operation, begun, permit } =
-        entered.map_err(|refusal| on_record(shared, &id, &wish, refusal))?;
+    let stop = Stop { sweeping: order.stop.clone(), watching: shared.shutdown.clone() };
+    let entered =
+        enter(shared, &id, &wish, &stop).await.map_err(|refusal| on_record(shared, &id, &wish, refusal))?;
     lock(&shared.refusals).forget(wish.container.cgroup);
-    shared.tasks.spawn(run(place, operation, begun, permit, stop));
+    shared.tasks.spawn(run(entered, order, stop));
     Ok(id)
 }
 
@@ -84,20 +110,25 @@ impl Drop for Place {
     }
 }
 
-async fn run(place: Place, operation: Operation, begun: Begun, permit: Permit, stop: Stop) {
+async fn run(entered: Entered, order: Order, stop: Stop) {
+    let Entered { place, operation, begun, permit } = entered;
     let shared = Arc::clone(&place.shared);
-    let cgroup = operation.container.as_ref().map(|container| container.cgroup);
+    let container = operation.container.clone();
     let retries = operation.policy.spec.sweep.retries;
-    let follower = Follower(Arc::clone(&shared));
-    let deadline = permit.deadline();
-    let mut record = operation::run(operation, begun, &shared.stores, &follower, deadline, &stop).await;
+    let until = permit.until().within(order.slot);
+    let mut record = operation::run(operation, begun, &shared.stores, &*order.follow, until, &stop).await;
     if worth_another_try(&record) && record.attempt >= retries.limit {
         give_up(&shared, &mut record);
     }
-    let Some(container) = cgroup else { return };
+    shared.outside.ended(container.as_deref(), &record);
+    let Some(container) = container.map(|container| container.cgroup) else { return };
     // The cool-down begins before the place is free: nobody slips in between.
     shared.gate.left(container);
     drop((permit, place));
+    if let Some(ended) = order.ended {
+        // Who asked for the sweep may have ended with the agent.
+        let _ = ended.send(record.clone());
+    }
     // The loop may be gone already at the end of the agent; then nobody needs to know.
     let _ = shared.ended.0.send(Ended { container, record }).await;
 }

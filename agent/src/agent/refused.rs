@@ -43,6 +43,9 @@ pub(super) fn on_record(shared: &Arc<Shared>, id: &str, wish: &Wish, refusal: Re
     let policy = &wish.policy.metadata.name;
     let is_news = lock(&shared.refusals).is_new(wish.container.cgroup, policy, &refusal.reason);
     // Without history there is no record of that.
+    if is_news {
+        shared.outside.refused(&wish.container, policy, &refusal);
+    }
     if is_news && refusal.reason != Reason::HistoryUnavailable.as_str() {
         let mut record = operation(shared, id, wish.clone()).record(jiff::Timestamp::now());
         operation::refuse(&mut record, refusal.clone());

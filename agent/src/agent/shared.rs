@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::Cluster;
 use super::history_probe::LastAnswer;
+use super::outside::Outside;
 use super::refused::LastRefusals;
 use crate::breaker::{self, Board, BoardSnapshot};
 use crate::config::{Config, GlobalBreaker};
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub(super) config: Config,
     pub(super) stores: Arc<Stores>,
     pub(super) inventory: Mutex<Inventory>,
+    /// The node's part in a cluster; `None` on a host by itself.
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) gate: Gate,
     pub(super) policies: Mutex<Policies>,
     /// Sweeps that wait, run or are observed, by id. Bounded by the slots.
@@ -57,6 +61,7 @@ pub(crate) struct Shared {
     /// Whether a sweep could be put on record.
     pub(super) history: Mutex<LastAnswer>,
     pub(super) ended: (mpsc::Sender<Ended>, Mutex<Option<mpsc::Receiver<Ended>>>),
+    pub(super) outside: Outside,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
     pub(super) started_at: Timestamp,
@@ -129,6 +134,7 @@ pub fn stores(config: &Config, cgroups: Cgroups) -> anyhow::Result<Arc<Stores>> 
         cgroups: (*cgroups).clone(),
         audit: Arc::new(journal),
         deleters: Arc::new(sweep::Program::this()),
+        exec: OnceLock::new(),
         stuck: sweep::Stuck::default(),
         node_pressure: config.node_pressure,
     };
@@ -169,7 +175,9 @@ impl Shared {
         config: Config,
         stores: Arc<Stores>,
         inventory: Inventory,
+        cluster: Option<Arc<Cluster>>,
         observer: &Observer,
+        outside: Outside,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::channel(ENDED_QUEUE);
@@ -178,6 +186,7 @@ impl Shared {
             config,
             stores,
             inventory: Mutex::new(inventory),
+            cluster,
             policies: Mutex::default(),
             live: Mutex::default(),
             seen: Mutex::default(),
@@ -189,6 +198,7 @@ impl Shared {
                 losses: BTreeMap::new(),
             }),
             ended: (sender, Mutex::new(Some(receiver))),
+            outside,
             tasks: TaskTracker::new(),
             shutdown,
             started_at: Timestamp::now(),

@@ -40,6 +40,15 @@ Examples:
   podsweep agent --config ./podsweep.yaml
   PODSWEEP_LOG=debug podsweep agent")]
     Agent(AgentArgs),
+    /// Grant slots, run waves and keep breakers for a whole Kubernetes cluster
+    ///
+    /// Several may run; one leads, and another follows within the lease's duration. Everything that it knows is on the
+    /// API server: `kubectl get sweeps -A` shows what runs, what waits and why.
+    #[command(after_help = "\
+Examples:
+  podsweep coordinator --config /etc/podsweep/coordinator.yaml
+  podsweep coordinator                                   # in a pod, with all defaults")]
+    Coordinator(CoordinatorArgs),
     /// Show what a policy would remove, and why; reads only
     #[command(after_help = "\
 Examples:
@@ -155,6 +164,13 @@ pub(super) struct OutputArg {
 pub(super) struct AgentArgs {
     #[command(flatten)]
     pub(super) config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CoordinatorArgs {
+    /// The coordinator's configuration; left out: all defaults
+    #[arg(long, value_name = "FILE", env = "PODSWEEP_COORDINATOR_CONFIG", hide_env_values = true)]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod args;
 mod audit;
 mod breakers;
 mod check;
+mod coordinator;
 mod doctor;
 mod explain;
 mod failure;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::ScanWorker => scan::worker(),
         Command::Deleter => sweep::deleter(),
         Command::Agent(args) => agent::run(&args),
+        Command::Coordinator(args) => coordinator::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => wait_confined(scan::run(args)),

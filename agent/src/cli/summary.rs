@@ -90,6 +90,7 @@ fn fired(fired: &Fired) -> String {
         }
         Fired::Schedule { expression } => format!("schedule {expression}"),
         Fired::ByHand => "hand".into(),
+        Fired::Asked { by, what } => format!("{what}, by {by}"),
         Fired::Retry { attempt } => format!("retry {attempt}"),
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     pressure(config, &mut problems);
     scan_cgroup(&config.scan_cgroup, &mut problems);
     kubernetes::check(config, &mut problems);
+    cloud_events(config, &mut problems);
     problems.into_vec()
 }
 
@@ -160,12 +161,23 @@ fn scan_cgroup(name: &str, problems: &mut Problems) {
     }
 }
 
+fn cloud_events(config: &Config, problems: &mut Problems) {
+    let Some(settings) = &config.cloud_events else { return };
+    problems.within(
+        "cloudEvents.timeout",
+        &settings.timeout,
+        Span::from_millis(100)..=Span::from_secs(60),
+        "shorter fails a collector that is a little slow, longer keeps events waiting behind one that hangs",
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::super::{Config, Switch};
     use super::*;
+    use crate::report::cloud_events;
 
     fn error(text: &str) -> String {
         Config::parse(text, Path::new("c.yaml")).unwrap_err().to_string()
@@ -184,6 +196,10 @@ mod tests {
             listen: Some("127.0.0.1:9100".parse().unwrap()),
             token_file: Some("/etc/podsweep/token".into()),
             allowed_hours: vec!["22:00-06:00".into()],
+            cloud_events: Some(cloud_events::Settings {
+                url: "https://c.example/events".parse().unwrap(),
+                timeout: Span::from_secs(2),
+            }),
             ..Config::default()
         };
         let text = serde_saphyr::to_string(&config).unwrap();
@@ -215,6 +231,18 @@ mod tests {
         assert_eq!(error("slot: 2\n"), "c.yaml:1:1: slot: unknown field \"slot\"; did you mean slots?");
         assert!(error("slots: many\n").starts_with("c.yaml:1:8: slots: "), "{}", error("slots: many\n"));
         assert!(error("a: 1\n---\nb: 2\n").contains(": "));
+    }
+
+    #[test]
+    fn a_collector_is_one_that_can_be_asked_without_a_secret() {
+        let url = |url: &str| error(&format!("cloudEvents:\n  url: {url}\n"));
+        assert!(url("ftp://c.example").contains("c.yaml:2:"), "{}", url("ftp://c.example"));
+        assert!(url("http://me:secret@c.example").contains("password"));
+        let slow = error("cloudEvents: {url: http://c.example, timeout: 2m}");
+        assert!(slow.contains("cloudEvents.timeout"), "{slow}");
+        let text = "cloudEvents: {url: http://c.example/}";
+        let settings = Config::parse(text, Path::new("c.yaml")).unwrap().cloud_events.unwrap();
+        assert_eq!(settings.timeout, Span::from_secs(5));
     }
 
     #[test]

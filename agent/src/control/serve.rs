@@ -61,6 +61,14 @@ pub async fn serve(node: Arc<dyn Node>, listeners: Listeners, shutdown: Cancella
     connections.wait().await;
 }
 
+/// Serves one router on one listener until `shutdown`, as bounded as the control endpoint.
+pub(crate) async fn serve_router<L: Listener>(listener: L, router: Router, shutdown: &CancellationToken) {
+    let connections = TaskTracker::new();
+    accept(listener, router, shutdown, &connections).await;
+    connections.close();
+    connections.wait().await;
+}
+
 async fn accept<L: Listener>(
     mut listener: L,
     router: Router,

@@ -149,6 +149,40 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path).unwrap(), reference(), "run: cargo xtask gen");
     }
 
+    /// Under `add:` in deploy/base/agent.yaml: each capability once, above it what it is for.
+    fn added() -> String {
+        let mut added: Vec<(String, Vec<&str>)> = Vec::new();
+        for kept in Role::ALL.iter().flat_map(|role| role.keeps().chain(role.reserve())) {
+            let name = kept.capability.to_string();
+            match added.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, whys)) if whys.contains(&kept.why) => {}
+                Some((_, whys)) => whys.push(kept.why),
+                None => added.push((name, vec![kept.why])),
+            }
+        }
+        let lines = added.iter().flat_map(|(name, whys)| {
+            let comments = whys.iter().map(|why| format!("            # {why}\n"));
+            comments.chain([format!("            - {}\n", name.trim_start_matches("CAP_"))])
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn the_daemon_set_adds_what_is_kept_and_says_why() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base/agent.yaml");
+        let manifest = std::fs::read_to_string(path).unwrap();
+        let (_, rest) = manifest.split_once("            add:\n").unwrap();
+        let end = rest.find("        volumeMounts:").unwrap();
+        assert_eq!(&rest[..end], added());
+        let left = Role::ALL.iter().flat_map(|role| role.leaves_to_children());
+        for capability in left.map(ToString::to_string) {
+            assert!(
+                added().contains(&format!("- {}\n", capability.trim_start_matches("CAP_"))),
+                "{capability}"
+            );
+        }
+    }
+
     #[test]
     fn every_process_says_what_it_keeps_and_what_holds_it() {
         for process in processes() {

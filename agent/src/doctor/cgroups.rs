@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Check;
 use crate::inventory::containers_without_cgroup;
-use crate::kernel::{Cgroups, Psi};
+use crate::kernel::{Cgroups, Psi, cgroup_of};
 use crate::scan::{LimitSupport, available_limits};
 
 /// `scan_cgroup`: where scans would run.
@@ -41,15 +41,14 @@ fn per_container(cgroups: &Cgroups) -> Check {
 
 fn pressure(cgroups: &Cgroups) -> Check {
     let remedy = "run a kernel built with CONFIG_PSI=y, without cgroup_disable=pressure; without it sweeps of containers stop";
-    let own = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| *path != "/") else {
+    let Some(path) = cgroup_of("self").ok().filter(|path| path != "/") else {
         // The root cgroup has no pressure files; where the node has them, so has every other cgroup.
         let result =
             Path::new("/proc/pressure").exists().then(|| "expected: the node's can be read".to_owned());
         return Check::of("cgroup-psi", result.ok_or("no pressure files".into()), remedy);
     };
     let result =
-        Psi::of_cgroup(&cgroups.directory(path)).map(|_| "containers' pressure can be read".to_owned());
+        Psi::of_cgroup(&cgroups.directory(&path)).map(|_| "containers' pressure can be read".to_owned());
     Check::of("cgroup-psi", result.map_err(|error| error.to_string()), remedy)
 }
 

@@ -5,18 +5,22 @@
 //! does. Must never: run in another mode than `DryRun`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Until;
 use crate::inventory::Container;
 use crate::kernel::Cgroups;
 use crate::policy::{Mode, Pressure, SweepPolicy};
 use crate::report::Outcome;
 use crate::scan::{Candidate, Kept, ScanEnd, ScanMessage, ScanReport, ScanRequest, ScanRoot};
-use crate::sweep::{self, Audit, Candidates, Done, Plan, Program, ScanNotStarted, Scans, Tools};
+use crate::sweep::{
+    self, Audit, Candidates, Done, NotRun, Plan, PodContainer, PodExec, Program, Ran, RmCommand,
+    ScanNotStarted, Scans, Tools,
+};
 use crate::units::Span;
 
 /// One file is looked at; a person waits.
@@ -60,13 +64,14 @@ pub(super) async fn ask(
         cgroups: cgroups.clone(),
         audit,
         deleters: Arc::new(Program::this()),
+        exec: OnceLock::from(Arc::new(NothingToRun) as Arc<dyn PodExec>),
         stuck: sweep::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };
     // Nobody listens: the sweep does not wait for its listener.
     let (events, _) = mpsc::channel(1);
-    let deadline = Some(Instant::now() + TIMEOUT);
-    verdict(sweep::run(plan, &tools, events, CancellationToken::new(), deadline).await)
+    let until = Some(Until::at(Instant::now() + TIMEOUT));
+    verdict(sweep::run(plan, &tools, events, CancellationToken::new(), until).await)
 }
 
 fn at_once(policy: &SweepPolicy) -> SweepPolicy {
@@ -86,6 +91,20 @@ fn verdict(done: Done) -> Verdict {
         (Outcome::Complete, None) if figures.would_remove == 1 => Verdict::Goes,
         (Outcome::Complete, None) => Verdict::Gone,
         _ => Verdict::Ends(reason, message),
+    }
+}
+
+/// In place of pods/exec: a dry run asks for nothing.
+#[derive(Debug)]
+struct NothingToRun;
+
+impl PodExec for NothingToRun {
+    fn must_be(&self, _: &PodContainer) -> Result<(), NotRun> {
+        Err(NotRun::Failed("an explanation runs nothing in a container".into()))
+    }
+
+    fn run(&self, _: &PodContainer, _: &RmCommand, _: Duration, _: &mut dyn FnMut()) -> Result<Ran, NotRun> {
+        Err(NotRun::Failed("an explanation runs nothing in a container".into()))
     }
 }
 

@@ -129,7 +129,7 @@ async fn a_sweep_holds_its_slot_and_then_its_container_cools_down() {
     let node = node(|_| {});
     let gate = node.gate();
     let entry = entered(&gate).await.unwrap();
-    assert!(entry.permit.deadline() > Instant::now());
+    assert!(entry.permit.until().now_at() > Instant::now());
     let mut other = container();
     other.cgroup = CgroupId(8);
     let refused = gate.enter(&other, &policy("p", "")).await.err().map(|refusal| refusal.reason);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::book::Book;
 use super::cgroup_name::is_within;
 use super::target::SHORTEST_PREFIX;
-use super::{Container, Target, TargetError, processes};
+use super::{Container, Target, TargetError};
+use crate::kernel;
 
 /// How many names an ambiguous answer lists.
 const NAMES_SHOWN: usize = 5;
@@ -20,7 +21,7 @@ pub(super) fn find(book: &Book, target: &Target) -> Result<Arc<Container>, Targe
             by_pod(book, target, namespace, pod, container.as_deref())
         }
         Target::Pid(pid) => {
-            let path = processes::cgroup_of(&pid.to_string());
+            let path = kernel::cgroup_of(&pid.to_string());
             let path = path.map_err(|error| not_found(target, format!("no such process ({error})")))?;
             let container = book.at_or_above(&path);
             container

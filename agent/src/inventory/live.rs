@@ -20,7 +20,7 @@ use super::root::{HostRoots, inode_number};
 use super::survey::{Holder, Survey, Surveyor};
 use super::tree::{MAX_BELOW_ONE, MAX_CGROUPS};
 use super::{CgroupEvent, CgroupId, Container, NameSource, Runtime, Target, TargetError};
-use crate::kernel::Cgroups;
+use crate::kernel::{self, Cgroups};
 
 /// Containers whose first process is asked after at each [`Inventory::settle`]: with four calls a second, up to 64
 /// containers are checked four times a second, 4,096 once in 16 s. 19 µs each (measured, debug build).
@@ -78,7 +78,7 @@ impl Inventory {
             *path = path.canonicalize().unwrap_or_else(|_| path.clone());
         }
         // Unreadable: then nothing is taken for the agent, whose own root is the host's and no layer anyway.
-        let own = processes::cgroup_of("self")
+        let own = kernel::cgroup_of("self")
             .inspect_err(|error| tracing::warn!(%error, "own cgroup unknown"))
             .unwrap_or_else(|_| "/".to_owned());
         let book = Book::new(settings.max_containers);

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use super::Process;
-use crate::kernel::{self, KernelError};
+use crate::kernel;
 
 /// Most processes of one container that are looked at for its first one. The kernel lists them unsorted; with more,
 /// the first found may be a later one, which is still a process of the same container.
@@ -32,32 +32,12 @@ pub(super) fn is_running(process: &Process) -> bool {
     kernel::running(process.pid).as_ref() == Some(process)
 }
 
-/// Path of the process's cgroup in cgroup2, as `/proc/PID/cgroup` has it.
-pub(super) fn cgroup_of(who: &str) -> Result<String, KernelError> {
-    let path = Path::new("/proc").join(who).join("cgroup");
-    let text = kernel::read(&path)?;
-    match unified_path(&text) {
-        Some(found) => Ok(found.to_owned()),
-        None => Err(KernelError::Parse { path, what: "no line for cgroup2 (`0::`)".into() }),
-    }
-}
-
-fn unified_path(text: &str) -> Option<&str> {
-    text.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn own() -> Process {
         kernel::process(i32::try_from(std::process::id()).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_line_of_cgroup2_is_told_from_those_of_v1() {
-        assert_eq!(unified_path("4:memory:/a\n0::/b c\n"), Some("/b c"));
-        assert_eq!(unified_path("4:memory:/a\n"), None);
     }
 
     #[test]

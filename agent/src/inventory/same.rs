@@ -28,7 +28,7 @@ pub fn still_the_same(container: &Container) -> Result<(), Gone> {
     if !processes::is_running(&first) {
         return gone("ContainerGone", format!("the first process, {}, is a zombie", first.pid));
     }
-    match processes::cgroup_of(&first.pid.to_string()) {
+    match kernel::cgroup_of(&first.pid.to_string()) {
         Ok(path) if is_within(&path, &container.cgroup_path) => Ok(()),
         Ok(path) => gone(
             "ContainerMoved",
@@ -46,7 +46,7 @@ mod tests {
     fn container(first: Process) -> Container {
         Container {
             cgroup: CgroupId(1),
-            cgroup_path: processes::cgroup_of("self").unwrap(),
+            cgroup_path: kernel::cgroup_of("self").unwrap(),
             nested: Vec::new(),
             runtime: Runtime::Other,
             id: "c".into(),

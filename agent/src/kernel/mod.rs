@@ -3,11 +3,13 @@
 //! Must never: write.
 
 mod cgroup;
+mod cgroup_namespace;
 mod free;
 mod pressure;
 mod process;
 
 pub use cgroup::{CgroupSigns, Cgroups};
+pub use cgroup_namespace::{cgroup_of, namespace_root};
 pub use free::Free;
 pub use pressure::Psi;
 pub use process::{process, running, start_time};

@@ -15,6 +15,11 @@ pub const SLOT_KIND: &str = "sweeps";
 /// Annotation of a namespace or a pod: `Enabled` or `Disabled`.
 pub const SWEEP: &str = "podsweep.io/sweep";
 
+/// Which program made an object: <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`].
+pub const PODSWEEP: &str = "podsweep";
+
 /// Longest label value: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
 pub const MAX_VALUE: usize = 63;
 /// Hex digits of a hash that stands for what was cut off: 64 bits, so that two names of one cluster do not meet.

@@ -1,7 +1,8 @@
 //! Everything that is said to and heard from a Kubernetes API server, and nothing that decides.
 //!
 //! ```text
-//! resources   the custom resources, as Rust types; the CRDs are generated from them
+//! resources   the custom resources, as Rust types
+//! crds        the CRDs, made from them: deploy/base/crds.yaml
 //! labels      keys of labels and annotations, and what a label may hold
 //! client      one connection, with its limits and counts
 //!
@@ -9,12 +10,17 @@
 //! which       list and  what was     each a bounded collection      what is asked
 //! there are   watch     told, and    of plain data: pod, workload,  of them, by
 //!                       its pulse    annotation                     container
+//! events      Events on pods, few, for their owners
+//! exec        runs the sweep stage's rm in a container
 //! ```
 //!
 //! Must never: answer a question from memory that has gone stale without saying so.
 
 mod annotation;
 pub mod client;
+pub mod crds;
+pub mod events;
+pub mod exec;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
@@ -25,6 +31,7 @@ mod pods;
 mod policies;
 mod pulse;
 pub mod resources;
+pub mod slot;
 mod view;
 mod watch;
 pub mod watches;
@@ -38,5 +45,5 @@ pub use pods::{MAX_PODS, Pods, Touched};
 pub use policies::Policies;
 pub use pulse::{MAX_CUT, MAX_SILENCE, Pulse, Stale};
 pub use view::{Collection, View};
-pub use watch::{Selection, WATCH_SECONDS, Watch};
+pub use watch::{Selection, WATCH_SECONDS, Watch, WatchCounts};
 pub use workload::workload;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::pulse::{Pulse, Stale};
 
 /// A bounded collection of what the API has of one resource.
-pub trait Collection: Default + Send {
+pub trait Collection: Send {
     /// What the API calls one of them.
     type Object;
     /// Plural name of the resource: a label of metrics.
@@ -41,11 +41,16 @@ pub struct View<C> {
 
 impl<C: Default> Default for View<C> {
     fn default() -> Self {
-        Self { kept: Mutex::default(), pulse: Mutex::default(), epoch: Instant::now() }
+        Self::new(C::default())
     }
 }
 
 impl<C> View<C> {
+    /// Of a collection that nothing was told to yet.
+    pub fn new(kept: C) -> Self {
+        Self { kept: Mutex::new(kept), pulse: Mutex::default(), epoch: Instant::now() }
+    }
+
     /// The collection, for a look or a change: never across an await.
     pub fn kept(&self) -> MutexGuard<'_, C> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)

@@ -27,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::pulse::MAX_SILENCE;
 use super::view::{Collection, View};
-use crate::report::metrics::Metrics;
 
 /// After this the server ends a watch and it is made again: as kube-runtime has it, just under the five minutes after
 /// which many load balancers cut a connection that says nothing.
@@ -41,6 +40,18 @@ const SETTLED: Duration = Duration::from_secs(5);
 const ROOM_INTERVAL: Duration = Duration::from_mins(1);
 /// Where the backoff gives none: its own longest.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Who counts what watches do.
+pub trait WatchCounts: Send + Sync {
+    /// Everything was listed.
+    fn listed(&self, resource: &'static str);
+    /// One event.
+    fn event(&self, resource: &'static str);
+    /// A list or a watch failed, for one of a few reasons.
+    fn failed(&self, resource: &'static str, reason: &'static str);
+    /// More objects than are kept.
+    fn limit_reached(&self, limit: &'static str);
+}
 
 /// Which of a resource's objects.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +154,7 @@ pub struct Watch<K, C> {
     api: Api<K>,
     selection: Selection,
     view: Arc<View<C>>,
-    metrics: Arc<Metrics>,
+    counts: Arc<dyn WatchCounts>,
     /// Where the next watch begins; `None`: with a list.
     version: Option<String>,
     /// What the next list must not be older than: an API server that lags behind the others would take back what an
@@ -158,8 +169,8 @@ where
     C: Collection<Object = K>,
 {
     /// Nothing is asked before [`Self::run`].
-    pub fn new(api: Api<K>, selection: Selection, view: Arc<View<C>>, metrics: Arc<Metrics>) -> Self {
-        Self { api, selection, view, metrics, version: None, floor: Floor::default(), listed: None }
+    pub fn new(api: Api<K>, selection: Selection, view: Arc<View<C>>, counts: Arc<dyn WatchCounts>) -> Self {
+        Self { api, selection, view, counts, version: None, floor: Floor::default(), listed: None }
     }
 
     /// Until `stop`.
@@ -208,7 +219,7 @@ where
         let version = list.metadata.resource_version.filter(|version| !version.is_empty());
         let version = version.ok_or(Broken::NoVersion)?;
         self.take_in(|kept| kept.replace(list.items));
-        self.metrics.kubernetes_listed(C::RESOURCE);
+        self.counts.listed(C::RESOURCE);
         self.listed = Some(Instant::now());
         self.seen(version);
         Ok(())
@@ -259,7 +270,7 @@ where
             WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
             WatchEvent::Error(status) => return Err(Broken::Told(status)),
         };
-        self.metrics.kubernetes_event(C::RESOURCE);
+        self.counts.event(C::RESOURCE);
         let version = version.filter(|version| !version.is_empty()).ok_or(Broken::NoVersion)?;
         self.seen(version);
         Ok(())
@@ -278,7 +289,7 @@ where
         let left_out = kept.left_out();
         drop(kept);
         if left_out > before {
-            self.metrics.limit_reached(C::LIMIT);
+            self.counts.limit_reached(C::LIMIT);
             tracing::warn!(resource = C::RESOURCE, left_out, "more than are kept: the rest is unknown");
         }
     }
@@ -296,7 +307,7 @@ where
     }
 
     fn tell(&self, broken: &Broken) {
-        self.metrics.kubernetes_watch_failed(C::RESOURCE, broken.reason());
+        self.counts.failed(C::RESOURCE, broken.reason());
         let (resource, reason) = (C::RESOURCE, broken.reason());
         // A version that is too old is the server's way to ask for a new list.
         if self.view.lost(broken.to_string()) && reason != "Expired" {

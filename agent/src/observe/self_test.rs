@@ -18,7 +18,7 @@ use agent_common::Kind;
 
 use super::counts::Counts;
 use crate::inventory::CgroupId;
-use crate::kernel::{Cgroups, read};
+use crate::kernel::{Cgroups, cgroup_of};
 
 /// Opens with `O_CREAT` of a file that exists, in one round.
 const REOPENS: u64 = 100;
@@ -63,12 +63,8 @@ pub(super) fn run(totals: impl Fn(CgroupId) -> Result<Counts, String>) -> Result
 
 /// The cgroup of this thread, as the kernel numbers it.
 fn own_cgroup() -> Result<CgroupId, String> {
-    let text = read("/proc/thread-self/cgroup").map_err(|error| error.to_string())?;
-    let path = text
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .ok_or("/proc/thread-self/cgroup: no line of cgroup2 (0::)")?;
-    let folder = Cgroups::find().map_err(|error| error.to_string())?.directory(path);
+    let path = cgroup_of("thread-self").map_err(|error| error.to_string())?;
+    let folder = Cgroups::find().map_err(|error| error.to_string())?.directory(&path);
     let found = fs::metadata(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(CgroupId(found.ino()))
 }

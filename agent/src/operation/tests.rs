@@ -56,7 +56,7 @@ async fn run_one(stores: &Stores, id: &str, phases: &Phases) -> SweepRecord {
     let kept = stores.history.get(id).unwrap().unwrap();
     assert_eq!((kept.phase, kept.ended_at), (Phase::Sweeping, None), "on record before it runs");
     let stop = Stop { sweeping: CancellationToken::new(), watching: CancellationToken::new() };
-    run(operation, begun, stores, phases, Instant::now(), &stop).await
+    run(operation, begun, stores, phases, Until::at(std::time::Instant::now()), &stop).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,13 @@ pub enum Fired {
     },
     /// A person or a program asked.
     ByHand,
+    /// A Sweep object of the cluster.
+    Asked {
+        /// Who made it: Agent, Rollout, Person.
+        by: String,
+        /// What its maker says it is for: `Burst`, …
+        what: String,
+    },
     /// A failed sweep tries again.
     Retry {
         /// Which attempt, from 1.

@@ -27,6 +27,8 @@ pub enum Reason {
     ObserveOnly,
     PolicyInvalid,
     ExecutorUnavailable,
+    NoRm,
+    ExecForbidden,
     AlreadyRunning,
     CoolDown,
     RateLimit,
@@ -40,11 +42,16 @@ pub enum Reason {
     SerialNode,
     SerialNamespace,
     SerialZone,
+    WaveObserved,
+    WorkloadPaused,
+    AwaitsSlot,
+    ContainerGone,
+    WorkloadDiffers,
 }
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 40] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
@@ -65,6 +72,8 @@ impl Reason {
         Self::ObserveOnly,
         Self::PolicyInvalid,
         Self::ExecutorUnavailable,
+        Self::NoRm,
+        Self::ExecForbidden,
         Self::AlreadyRunning,
         Self::CoolDown,
         Self::RateLimit,
@@ -78,6 +87,11 @@ impl Reason {
         Self::SerialNode,
         Self::SerialNamespace,
         Self::SerialZone,
+        Self::WaveObserved,
+        Self::WorkloadPaused,
+        Self::AwaitsSlot,
+        Self::ContainerGone,
+        Self::WorkloadDiffers,
     ];
 
     /// 0 built in, 1 node config, 2 namespace, 3 pod, 4 policy, 5 entry limits, 6 breakers, 7 admission.
@@ -97,7 +111,9 @@ impl Reason {
             | Self::NotSelected
             | Self::ObserveOnly
             | Self::PolicyInvalid
-            | Self::ExecutorUnavailable => 4,
+            | Self::ExecutorUnavailable
+            | Self::NoRm
+            | Self::ExecForbidden => 4,
             Self::AlreadyRunning | Self::CoolDown | Self::RateLimit => 5,
             Self::BreakerOpen | Self::BreakerHalfOpen | Self::GlobalBreakerOpen => 6,
             Self::OutsideHours
@@ -106,7 +122,12 @@ impl Reason {
             | Self::SerialWorkload
             | Self::SerialNode
             | Self::SerialNamespace
-            | Self::SerialZone => 7,
+            | Self::SerialZone
+            | Self::WaveObserved
+            | Self::WorkloadPaused
+            | Self::AwaitsSlot
+            | Self::ContainerGone
+            | Self::WorkloadDiffers => 7,
         }
     }
 
@@ -158,7 +179,11 @@ impl Reason {
             Self::NotSelected => "the policy asked for does not select it",
             Self::ObserveOnly => "the policy's mode is `Observe`",
             Self::PolicyInvalid => "a glob of the policy cannot be compiled",
-            Self::ExecutorUnavailable => "`sweep.executor: Exec` needs Kubernetes",
+            Self::ExecutorUnavailable => {
+                "`sweep.executor: Exec` needs Kubernetes, and a container that its API knows"
+            }
+            Self::NoRm => "`sweep.executor: Exec`, and the container has no `rm` that can be run",
+            Self::ExecForbidden => "`sweep.executor: Exec`, and the API server refuses pods/exec",
             Self::AlreadyRunning => "a sweep of the container has not ended",
             Self::CoolDown => "its last sweep ended less than `coolDown` ago",
             Self::RateLimit => "`sweepsPerMinute` sweeps began on this node within a minute",
@@ -172,6 +197,11 @@ impl Reason {
             Self::SerialNode => "a sweep of the same node runs",
             Self::SerialNamespace => "a sweep of the same namespace runs",
             Self::SerialZone => "a sweep of the same zone runs",
+            Self::WaveObserved => "the workload's last wave has not been observed to its end (clusters)",
+            Self::WorkloadPaused => "nobody knows how the workload's last sweep ended (clusters)",
+            Self::AwaitsSlot => "its Sweep object waits for the coordinator to grant a slot (clusters)",
+            Self::ContainerGone => "the container that its Sweep names does not run here any more (clusters)",
+            Self::WorkloadDiffers => "it is not of the workload that its Sweep names (clusters)",
         }
     }
 
@@ -194,7 +224,8 @@ impl Reason {
             Self::Conflict => "another `priority` for one of them",
             Self::ObserveOnly => "`mode: DryRun` or `Enforce`",
             Self::PolicyInvalid => "`podsweep check` on the policy",
-            Self::ExecutorUnavailable => "`executor: Host`",
+            Self::ExecutorUnavailable | Self::NoRm => "`executor: Host`",
+            Self::ExecForbidden => "`get` and `create` on pods/exec for the agent, or `executor: Host`",
             Self::AlreadyRunning => "its end, or `DELETE /v1/sweeps/ID`",
             Self::CoolDown | Self::RateLimit | Self::OutsideHours => "time; the message says when",
             Self::BreakerOpen => "time, and then a healthy probe; or `podsweep breakers reset NAME`",
@@ -205,7 +236,11 @@ impl Reason {
             | Self::SerialWorkload
             | Self::SerialNode
             | Self::SerialNamespace
-            | Self::SerialZone => "the end of a sweep that runs",
+            | Self::SerialZone
+            | Self::WaveObserved => "the end of a sweep that runs",
+            Self::WorkloadPaused => "time; then a canary may try",
+            Self::AwaitsSlot => "the coordinator; `kubectl get sweeps` shows what it waits for",
+            Self::ContainerGone | Self::WorkloadDiffers => "a new Sweep",
         }
     }
 }

@@ -57,7 +57,7 @@ A sweep does not come across these files, so nothing counts them.
 ";
 
 /// Why a sweep that began ended early, as its record says it. `tests` compares them with the sweep stage's own.
-const ENDED: [(&str, &str); 21] = [
+const ENDED: [(&str, &str); 22] = [
     ("StopWhen", "`sweep.stopWhen`: enough is free"),
     ("MaxFiles", "`sweep.maxFiles` reached"),
     ("Timeout", "`sweep.timeout` reached"),
@@ -76,6 +76,7 @@ const ENDED: [(&str, &str); 21] = [
     ("ScanNotStarted", "the scan could not start"),
     ("LimitsMissing", "this host cannot give the scan a limit that the policy asks for"),
     ("DeleterFailed", "the process that removes could not be started, died or fell silent"),
+    ("ExecFailed", "`executor: Exec`: `rm` could not be run in the container, or did not end in time"),
     ("TooManyStuck", "too many batches of earlier sweeps still hang"),
     ("Stuck", "a batch did not come to its end: a filesystem or a process that it looks at hangs"),
     ("Internal", "a defect of podsweep: please report it"),
@@ -158,6 +159,11 @@ fn about(kept: Kept) -> About {
         Kept::TooManyInDirectory => {
             ("0", "too many files in one directory to judge `keepNewest`", "fewer files, or no `keepNewest`")
         }
+        Kept::NotPassable => (
+            "0",
+            "`executor: Exec` alone: its path is not UTF-8, or too long for one call, so it would not reach `rm` as it is",
+            "`executor: Host`",
+        ),
     };
     About { level, means, remedy }
 }

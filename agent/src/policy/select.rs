@@ -4,7 +4,7 @@
 //! Must never: let a container match a line about a name that it does not have, not even one that says `NotIn`.
 
 use super::{LabelExpression, LabelOperator, NameError, NameGlob, Pattern, PatternError, Select};
-use crate::inventory::Container;
+use crate::inventory::{Container, Names};
 
 /// A `select` that cannot be used; validation says so with its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,40 +44,42 @@ impl Selector {
     /// `Err` is the first line that did not match, as the policy writes it. A line that is not given matches; a
     /// `select` without any line matches nothing.
     pub fn matches(&self, container: &Container) -> Result<(), &'static str> {
+        self.matches_names(&container.names, &container.cgroup_path)
+    }
+
+    /// As [`Self::matches`], of what is known by its names alone.
+    pub fn matches_names(&self, names: &Names, cgroup_path: &str) -> Result<(), &'static str> {
         if self.select == Select::default() {
             return Err("select");
         }
-        let names = &container.names;
         let lines = [
             ("namespaces", one_of(&self.namespaces, names.namespace.as_deref())),
-            ("podLabels", self.labels(container)),
-            ("podExpressions", self.expressions(container)),
+            ("podLabels", labels(&self.select, names)),
+            ("podExpressions", expressions(&self.select, names)),
             ("workloads", one_of(&self.workloads, names.workload.as_deref())),
             ("containers", one_of(&self.containers, names.container.as_deref())),
             ("images", one_of(&self.images, names.image.as_deref())),
-            ("cgroups", self.cgroup(&container.cgroup_path)),
+            ("cgroups", self.cgroup(cgroup_path)),
         ];
         lines.into_iter().find(|(_, matched)| !matched).map_or(Ok(()), |(line, _)| Err(line))
-    }
-
-    fn labels(&self, container: &Container) -> bool {
-        let names = &container.names;
-        let required = &self.select.pod_labels;
-        required.is_empty()
-            || names.pod.is_some() && required.iter().all(|(key, value)| names.labels.get(key) == Some(value))
-    }
-
-    fn expressions(&self, container: &Container) -> bool {
-        let names = &container.names;
-        let required = &self.select.pod_expressions;
-        required.is_empty()
-            || names.pod.is_some()
-                && required.iter().all(|expression| holds(expression, names.labels.get(&expression.key)))
     }
 
     fn cgroup(&self, path: &str) -> bool {
         self.cgroups.is_empty() || self.cgroups.iter().any(|pattern| pattern.matches(path.as_bytes()))
     }
+}
+
+fn labels(select: &Select, names: &Names) -> bool {
+    let required = &select.pod_labels;
+    required.is_empty()
+        || names.pod.is_some() && required.iter().all(|(key, value)| names.labels.get(key) == Some(value))
+}
+
+fn expressions(select: &Select, names: &Names) -> bool {
+    let required = &select.pod_expressions;
+    required.is_empty()
+        || names.pod.is_some()
+            && required.iter().all(|expression| holds(expression, names.labels.get(&expression.key)))
 }
 
 /// Matches once; who matches often keeps a [`Selector`].

@@ -65,11 +65,14 @@ pub struct Spec {
     pub select: Select,
     /// When; none: only by hand.
     #[serde(default)]
+    #[schemars(length(max = 16))]
     pub triggers: Vec<Trigger>,
     /// What.
+    #[schemars(length(min = 1, max = 64))]
     pub junk: Vec<JunkRule>,
     /// What never; beats every rule.
     #[serde(default)]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 4096)))]
     pub never: Vec<String>,
     /// How gently to look.
     #[serde(default)]
@@ -88,27 +91,35 @@ pub struct Spec {
 /// Which containers: every line given must match.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
 pub struct Select {
     /// Globs over the namespace.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub namespaces: Vec<String>,
     /// Labels the pod must have.
     #[serde(deserialize_with = "filled", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
     pub pod_labels: BTreeMap<String, String>,
     /// Like a Kubernetes label selector's matchExpressions.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256))]
     pub pod_expressions: Vec<LabelExpression>,
     /// Globs over `Kind/name`.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub workloads: Vec<String>,
     /// Globs over the container's name.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub containers: Vec<String>,
     /// Globs over the image reference.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub images: Vec<String>,
     /// Globs over the cgroup path.
     #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub cgroups: Vec<String>,
 }
 
@@ -159,6 +170,7 @@ pub enum Trigger {
     #[serde(rename_all = "camelCase")]
     Burst {
         /// Files a second, averaged over each second of the window.
+        #[schemars(range(min = 1, max = 10_000_000))]
         creates_per_second: u64,
         /// How long it must last.
         r#for: Span,
@@ -167,6 +179,7 @@ pub enum Trigger {
     #[serde(rename_all = "camelCase")]
     Growth {
         /// Files a minute.
+        #[schemars(range(min = 1, max = 1_000_000_000))]
         files_per_minute: u64,
         /// How long it must last.
         r#for: Span,

@@ -98,4 +98,6 @@ fn few(field: &str, count: usize, problems: &mut Problems) {
 }
 
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;

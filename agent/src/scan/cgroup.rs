@@ -32,6 +32,9 @@ use crate::policy::ScanSettings;
 const MAX_REMOVAL: Duration = Duration::from_secs(5);
 const REMOVAL_POLL: Duration = Duration::from_millis(20);
 
+/// Where the agent itself goes, see [`make_room`]. It stays: it ends with the container around it.
+const LEAF: &str = "podsweep-agent";
+
 /// Attempts to make the directories while another scan removes the slice above them.
 const MAX_ATTEMPTS: u32 = 5;
 
@@ -109,7 +112,7 @@ impl ScanCgroup {
     ) -> Result<Self, CgroupError> {
         static SCANS: AtomicU32 = AtomicU32::new(0);
         let name = Owner::this_process()?.cgroup_name(SCANS.fetch_add(1, Ordering::Relaxed));
-        let parent = parent.trim_matches('/');
+        let parent = &slice(parent);
         let mut cgroup = Self {
             path: format!("{parent}/{name}"),
             directories: Vec::new(),
@@ -199,13 +202,14 @@ impl ScanCgroup {
 
     /// Where each controller's files are; `None` where this host has no such controller for us.
     fn make_directories(&mut self, parent: &str, cgroups: &Cgroups) -> Result<Homes, CgroupError> {
-        let in_v2 = kernel::read(cgroups.unified.join("cgroup.controllers"))?;
+        let root = cgroups.directory(kernel::namespace_root());
+        let in_v2 = kernel::read(root.join("cgroup.controllers"))?;
         let in_v2: BTreeSet<_> = in_v2.split_whitespace().collect();
         let wanted: Vec<_> =
             CONTROLLERS.iter().map(|&(v2, _)| v2).filter(|name| in_v2.contains(name)).collect();
         let slice = cgroups.unified.join(parent);
         create_all(&slice)?;
-        for above in [&cgroups.unified, &slice] {
+        for above in [&root, &slice] {
             // Not an error yet: writing the limit says which one is missing.
             if let Err(error) = limit::hand_on(above, &wanted) {
                 tracing::debug!(path = ?above, %error, "cgroup2 does not hand its controllers on");
@@ -302,6 +306,30 @@ fn set_read_limits(
         outcome.missing.push(format!("io: it is not known which disk holds this {kind}"));
     }
     Ok(())
+}
+
+/// Path of the slice below each mount. Where our cgroup namespace does not begin at the hierarchy's root (a container
+/// that is not privileged), the slice is below our own cgroup: systemd mounts cgroup2 with `nsdelegate`, and the kernel
+/// then lets no process be moved out of the namespace of the one that moves it.
+pub(super) fn slice(parent: &str) -> String {
+    let root = kernel::namespace_root().trim_matches('/');
+    let parent = parent.trim_matches('/');
+    if root.is_empty() { parent.to_owned() } else { format!("{root}/{parent}") }
+}
+
+/// Moves this process out of the cgroup that the scans' slice is in, to a leaf beside it: cgroup2 hands controllers on
+/// from a cgroup without processes of its own only. On the host the slice is in the root, for which that does not hold.
+/// Call it before there are other threads.
+pub fn make_room() -> Result<(), CgroupError> {
+    let root = kernel::namespace_root();
+    if root == "/" {
+        return Ok(());
+    }
+    let leaf = Cgroups::find()?.directory(root).join(LEAF);
+    create_all(&leaf)?;
+    let procs = leaf.join("cgroup.procs");
+    std::fs::write(&procs, std::process::id().to_string())
+        .map_err(|source| io_error("move this process into", &procs, source))
 }
 
 fn create_all(directory: &Path) -> Result<(), CgroupError> {

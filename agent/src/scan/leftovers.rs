@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::ScanPlace;
-use super::cgroup::CONTROLLERS;
+use super::cgroup::{CONTROLLERS, slice};
 use super::owner::Owner;
 use crate::kernel;
 
@@ -57,7 +57,7 @@ fn leftovers(place: &ScanPlace) -> Vec<PathBuf> {
     let v1 = CONTROLLERS.iter().filter_map(|(_, v1)| place.cgroups.v1.get(*v1));
     std::iter::once(&place.cgroups.unified)
         .chain(v1)
-        .filter_map(|mount| std::fs::read_dir(mount.join(place.cgroup_parent.trim_matches('/'))).ok())
+        .filter_map(|mount| std::fs::read_dir(mount.join(slice(&place.cgroup_parent))).ok())
         .flatten()
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

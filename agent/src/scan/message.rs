@@ -130,11 +130,13 @@ pub enum Kept {
     Refused,
     /// More files than a bounded buffer holds were in one directory, so `keepNewest` could not be judged.
     TooManyInDirectory,
+    /// Executor `Exec` alone: the path would not reach `rm` in the container as it is.
+    NotPassable,
 }
 
 impl Kept {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Excluded,
         Self::Never,
         Self::Type,
@@ -150,6 +152,7 @@ impl Kept {
         Self::ViewDiffers,
         Self::Refused,
         Self::TooManyInDirectory,
+        Self::NotPassable,
     ];
 }
 

@@ -39,7 +39,7 @@ mod walk;
 pub(crate) mod wire;
 pub mod worker;
 
-pub use cgroup::{CgroupError, ScanCgroup};
+pub use cgroup::{CgroupError, ScanCgroup, make_room};
 pub use judge::facts;
 pub use leftovers::{LeftoverReport, sweep_leftovers};
 pub use limit::LimitError;

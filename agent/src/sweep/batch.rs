@@ -1,5 +1,5 @@
-//! One batch: look again at what the sweep rests on, announce the batch, have the deleter pass each file through the
-//! door, write down what became of it. Blocking; runs off the async threads.
+//! One batch: look again at what the sweep rests on, announce the batch, have the executor see to each file, write down
+//! what became of it. Blocking; runs off the async threads.
 //!
 //! Everything a batch opens in the container is closed when it ends.
 
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audit::{Audit, AuditEntry, AuditResult, Fate};
-use super::deleter::{Deleter, Deleters, Failed, Means};
 use super::directories::{Areas, Pending};
 use super::end::{End, Halt, enough};
+use super::executor::{Chosen, Executor, Lot, Passed};
 use super::held::{Held, Lost};
 use super::open_files::InUse;
 use super::plan::Plan;
@@ -21,7 +21,7 @@ use super::streak::Streak;
 use super::tally::Tally;
 use super::view::{View, ViewError, split};
 use crate::kernel::Free;
-use crate::policy::{Action, Judgement, Junk, JunkError, JunkRule, Mode as PolicyMode};
+use crate::policy::{Executor as By, Judgement, Junk, JunkError, Mode as PolicyMode};
 use crate::scan::{Candidate, Kept, facts};
 
 /// What one sweep carries from batch to batch.
@@ -35,9 +35,9 @@ pub(super) struct Hand {
     areas: Areas,
     pending: Pending,
     streak: Streak,
-    deleters: Arc<dyn Deleters>,
+    chosen: Chosen,
     /// Started with the first batch.
-    deleter: Option<Deleter>,
+    executor: Option<Box<dyn Executor>>,
     /// Devices whose filesystem gives no leases: at most one per root.
     without_leases: BTreeSet<u64>,
 }
@@ -66,14 +66,14 @@ impl Hand {
         held: Option<Held>,
         audit: Arc<dyn Audit>,
         halt: Halt,
-        deleters: Arc<dyn Deleters>,
+        chosen: Chosen,
     ) -> Result<Self, JunkError> {
         let junk = Junk::compile(&plan.policy.spec.junk, &plan.never)?;
         let areas = Areas::new(&plan.policy.spec.junk, &plan.never);
         let (pending, without_leases) = (Pending::default(), BTreeSet::new());
         let streak = Streak::new(plan.policy.spec.breakers.sweep.errors.max(1));
-        let deleter = None;
-        Ok(Self { plan, held, audit, halt, junk, areas, pending, streak, deleters, deleter, without_leases })
+        let executor = None;
+        Ok(Self { plan, held, audit, halt, junk, areas, pending, streak, chosen, executor, without_leases })
     }
 
     /// Opens the container's view, having checked that it is still that container.
@@ -106,7 +106,7 @@ impl Hand {
         if worked.end.is_some() {
             // It may hold the view of a container that has ended: a runtime that starts it again must not wait for the
             // rest of this sweep.
-            self.deleter = None;
+            self.executor = None;
         }
         worked
     }
@@ -129,34 +129,29 @@ impl Hand {
         if self.acts() && !self.pending.is_empty() {
             self.remove_emptied(&view, now, tally)?;
         }
-        self.deleter()?.close_view().map_err(End::from)
+        self.executor()?.end_batch()
     }
 
-    /// Hands the view to the deleter. Whatever ends the batch early ends the sweep, and the deleter with it.
+    /// Hands the view to the executor. Whatever ends the batch early ends the sweep, and the executor with it.
     fn show(&mut self, view: &View) -> Result<(), End> {
-        let means = self.means();
-        if self.deleter.is_none() {
-            self.deleter = Some(Deleter::start(&*self.deleters, means)?);
+        if self.executor.is_none() {
+            self.executor = Some(self.chosen.start(&self.plan)?);
         }
         let process = self.held.as_ref().map(Held::process);
-        let deleter = self.deleter.as_mut().ok_or_else(no_deleter)?;
-        deleter.show(view, process).map_err(End::from)
+        self.executor.as_mut().ok_or_else(no_executor)?.begin_batch(view, process)
     }
 
-    fn deleter(&mut self) -> Result<&mut Deleter, End> {
-        self.deleter.as_mut().ok_or_else(no_deleter)
+    fn executor(&mut self) -> Result<&mut (dyn Executor + 'static), End> {
+        self.executor.as_deref_mut().ok_or_else(no_executor)
     }
 
-    /// No further than this sweep needs.
-    fn means(&self) -> Means {
-        let truncates = |rule: &JunkRule| rule.action == Action::Truncate;
-        match self.plan.mode {
-            PolicyMode::Enforce if self.plan.policy.spec.junk.iter().any(truncates) => {
-                Means::RemoveAndTruncate
-            }
-            PolicyMode::Enforce => Means::Remove,
-            PolicyMode::DryRun | PolicyMode::Observe => Means::Look,
+    /// Has a lot seen to, and takes up what it is to be told besides the fates.
+    fn see_to(&mut self, view: &View, lot: Lot<'_>, tally: &mut Tally) -> Result<Passed, End> {
+        let mut passed = self.executor()?.pass(view, lot);
+        if let Some(note) = passed.note.take() {
+            tally.note(note);
         }
+        Ok(passed)
     }
 
     fn acts(&self) -> bool {
@@ -258,7 +253,7 @@ impl Hand {
         let path =
             || String::from_utf8_lossy(&self.plan.seen_path(candidate.root, &candidate.path)).into_owned();
         match fate {
-            Fate::Replaced => Err(End::Replaced(format!("{:?}", path()))),
+            Fate::Replaced => Err(self.replaced(&path())),
             Fate::Refused(errno) => {
                 let refusals = self.streak.refusals;
                 tracing::debug!(sweep = %self.plan.id, path = ?path(), errno, refusals, "the kernel refused");
@@ -266,6 +261,18 @@ impl Hand {
             }
             _ => Ok(()),
         }
+    }
+
+    fn replaced(&self, path: &str) -> End {
+        let where_to_look = match self.plan.policy.spec.sweep.executor {
+            By::Host => {
+                "look for it beside that, under a name that begins with .podsweep-; where there is none, it is gone"
+            }
+            By::Exec => "the scanned file lives on under another name; what took this one may be gone",
+        };
+        End::Replaced(format!(
+            "{path:?}: another file took this name in the moment of its removal; {where_to_look}"
+        ))
     }
 
     fn count(&mut self, candidate: &Candidate, fate: Fate, tally: &mut Tally) {
@@ -287,14 +294,8 @@ impl Hand {
     }
 }
 
-fn no_deleter() -> End {
-    End::Internal("a batch without a deleter".into())
-}
-
-impl From<Failed> for End {
-    fn from(failed: Failed) -> Self {
-        Self::DeleterFailed(failed.to_string())
-    }
+fn no_executor() -> End {
+    End::Internal("a batch without an executor".into())
 }
 
 impl From<Lost> for End {

@@ -1,6 +1,7 @@
-//! The door: the one function through which everything that podsweep removes or cuts goes. Nothing else in the
+//! The door: the one function through which everything that podsweep itself removes or cuts goes. Nothing else in the
 //! program changes a file of a container (`tests::sources::nothing_else_removes` and clippy's `disallowed_methods` see
-//! to it), and only the deleter's process passes it.
+//! to it), and only the deleter's process passes it. Executor `Exec` has the container's own `rm` remove what the same
+//! checks ([`clear`]) let through, and that in one place, too: [`super::exec`].
 //!
 //! In: a directory held on both sides, a name in it, what it was when it was scanned. Out: its [`Fate`].
 //! Must never: take a path, follow a symlink, act on what differs in anything from what was scanned.
@@ -86,16 +87,10 @@ pub(super) enum Rights {
 
 /// Removes, truncates, or says why not.
 pub(super) fn pass(parent: &Parent, claim: &Claim<'_>, rights: &Rights) -> Fate {
-    let cleared = match check(parent, claim) {
+    let cleared = match clear(parent, claim) {
         Ok(cleared) => cleared,
         Err(stays) => return stays,
     };
-    // Opened in the last microseconds: the opener is waiting for this lease. Let it have the file.
-    if let OpenTest::Lease(handle) = claim.open_test
-        && !lease::is_whole(handle)
-    {
-        return Fate::Kept(Kept::Open);
-    }
     let done = match (claim.deed, rights) {
         (_, Rights::Look) => Ok(Fate::WouldGo),
         (Deed::Delete, _) => delete(&parent.merged, claim.name, &cleared),
@@ -110,8 +105,10 @@ pub(super) fn pass(parent: &Parent, claim: &Claim<'_>, rights: &Rights) -> Fate 
 }
 
 /// What all checks leave in hand.
-struct Cleared {
-    upper: OwnedFd,
+#[derive(Debug)]
+pub(super) struct Cleared {
+    /// The file, on the host's side, whatever its name leads to by now.
+    pub(super) upper: OwnedFd,
     merged: OwnedFd,
     seen: Seen,
 }
@@ -120,7 +117,8 @@ fn stays(why: Kept) -> Fate {
     Fate::Kept(why)
 }
 
-fn check(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, Fate> {
+/// Every check, and nothing but the checks: good for the moment in which it returns.
+pub(super) fn clear(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, Fate> {
     let upper = hold(parent.upper.as_fd(), claim.name).map_err(after_failure)?;
     must_be_scanned(upper.as_fd(), claim)?;
     must_be_removable(claim)?;
@@ -128,6 +126,12 @@ fn check(parent: &Parent, claim: &Claim<'_>) -> Result<Cleared, Fate> {
     must_not_be_open(claim)?;
     let merged = hold(parent.merged.as_fd(), claim.name).map_err(after_failure)?;
     let seen = must_show_the_same(parent, &merged, claim)?;
+    // Opened in the last microseconds: the opener is waiting for this lease. Let it have the file.
+    if let OpenTest::Lease(handle) = claim.open_test
+        && !lease::is_whole(handle)
+    {
+        return Err(stays(Kept::Open));
+    }
     Ok(Cleared { upper, merged, seen })
 }
 

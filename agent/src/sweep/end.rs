@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Until;
 use crate::kernel::Free;
 use crate::policy::StopWhen;
 use crate::report::Outcome;
@@ -38,7 +39,7 @@ pub(super) enum End {
         /// The last errno.
         errno: i32,
     },
-    /// A name was taken over between the last check and the call.
+    /// A name was taken over between the last check and the call: which, and where to look.
     Replaced(String),
     /// The scan ended, and everything that it found has been seen to.
     ScanEnded(ScanEnd),
@@ -55,8 +56,14 @@ pub(super) enum End {
     ObserveOnly,
     /// A pattern of the policy does not compile.
     PolicyInvalid(String),
-    /// The policy wants another executor.
-    ExecutorUnavailable,
+    /// The policy wants an executor that this node, or this container, does not have.
+    ExecutorUnavailable(&'static str),
+    /// Exec: there is no `rm` in the container that can be run.
+    NoRm(String),
+    /// Exec: the API server refuses pods/exec.
+    ExecForbidden(String),
+    /// Exec: a command could not be run to its end.
+    ExecFailed(String),
     /// The scan worker died or broke the protocol; how, and the remedy.
     ScanFailed(String),
     /// The deleter could not be started, died or fell silent.
@@ -90,11 +97,14 @@ impl End {
             | Self::ScanEnded(ScanEnd::Cancelled) => Outcome::Stopped,
             Self::ObserveOnly
             | Self::PolicyInvalid(_)
-            | Self::ExecutorUnavailable
+            | Self::ExecutorUnavailable(_)
+            | Self::NoRm(_)
+            | Self::ExecForbidden(_)
             | Self::TooManyStuck(_) => Outcome::Refused,
             Self::ScanEnded(ScanEnd::WorkerFailed)
             | Self::ScanFailed(_)
             | Self::DeleterFailed(_)
+            | Self::ExecFailed(_)
             | Self::Stuck(_)
             | Self::ScanNotStarted { .. }
             | Self::Internal(_) => Outcome::Failed,
@@ -126,7 +136,10 @@ impl End {
             Self::ScanNotStarted { reason, .. } => reason,
             Self::ObserveOnly => "ObserveOnly",
             Self::PolicyInvalid(_) => "PolicyInvalid",
-            Self::ExecutorUnavailable => "ExecutorUnavailable",
+            Self::ExecutorUnavailable(_) => "ExecutorUnavailable",
+            Self::NoRm(_) => "NoRm",
+            Self::ExecForbidden(_) => "ExecForbidden",
+            Self::ExecFailed(_) => "ExecFailed",
             Self::Internal(_) => "Internal",
         };
         word.to_owned()
@@ -151,13 +164,9 @@ impl End {
                 let errno = Errno::from_raw_os_error(*errno);
                 format!("the kernel refused {refusals} times in a row, last: {errno}")
             }
-            Self::Replaced(path) => format!(
-                "{path}: another file took this name in the moment of its removal; look for it beside that, under a \
-                 name that begins with .podsweep-; where there is none, it is gone"
-            ),
             Self::ScanEnded(ScanEnd::EntryLimit) => "scan.maxEntries reached, and there are more".into(),
             Self::ScanEnded(ScanEnd::Timeout) => "scan.timeout reached before the scan was done".into(),
-            Self::ScanFailed(why) | Self::DeleterFailed(why) => why.clone(),
+            Self::ScanFailed(why) | Self::DeleterFailed(why) | Self::Replaced(why) => why.clone(),
             Self::TooManyStuck(hanging) => format!(
                 "{hanging} batches of earlier sweeps hang in the kernel; find what hangs (the log names the sweeps), \
                  or start the agent again"
@@ -172,7 +181,15 @@ impl End {
             Self::ScanNotStarted { message, .. } => format!("the scan could not start: {message}"),
             Self::ObserveOnly => "mode Observe: nothing is scanned or removed".into(),
             Self::PolicyInvalid(what) => format!("the policy cannot be used: {what}"),
-            Self::ExecutorUnavailable => "sweep.executor Exec needs Kubernetes; write Host".into(),
+            Self::ExecutorUnavailable(why) => format!("sweep.executor Exec {why}; write Host"),
+            Self::NoRm(said) => {
+                format!("the container has no rm that sweep.executor Exec can run ({said}); write Host")
+            }
+            Self::ExecForbidden(said) => format!(
+                "the API server does not let podsweep run rm in the container ({said}); grant the agent get and create \
+                 on pods/exec, or write executor: Host"
+            ),
+            Self::ExecFailed(why) => format!("rm in the container: {why}"),
             Self::Internal(what) => format!("a defect of podsweep, please report it: {what}"),
         }
     }
@@ -184,7 +201,7 @@ pub(super) struct Halt {
     /// Somebody asks it to stop.
     pub(super) stop: CancellationToken,
     /// The permit's own deadline.
-    pub(super) permit: Option<Instant>,
+    pub(super) permit: Option<Until>,
     /// The policy's timeout.
     pub(super) timeout: Duration,
     /// When the sweep began.
@@ -195,7 +212,7 @@ impl Halt {
     /// No file is touched after it.
     pub(super) fn deadline(&self) -> Instant {
         let timeout = self.began + self.timeout;
-        self.permit.map_or(timeout, |permit| permit.min(timeout))
+        self.permit.as_ref().map_or(timeout, |permit| permit.now_at().min(timeout))
     }
 
     /// The first that holds at `now`.
@@ -203,7 +220,7 @@ impl Halt {
         if self.stop.is_cancelled() {
             return Some(End::Cancelled);
         }
-        if self.permit.is_some_and(|deadline| now >= deadline) {
+        if self.permit.as_ref().is_some_and(|permit| now >= permit.now_at()) {
             return Some(End::PermitExpired);
         }
         (now.saturating_duration_since(self.began) >= self.timeout).then_some(End::Timeout(self.timeout))
@@ -229,7 +246,7 @@ mod tests {
     fn the_person_is_heard_before_the_clocks() {
         let began = Instant::now();
         let stop = CancellationToken::new();
-        let permit = Some(began + Duration::from_secs(5));
+        let permit = Some(Until::at(began + Duration::from_secs(5)));
         let halt = Halt { stop: stop.clone(), permit, timeout: Duration::from_secs(9), began };
         assert_eq!(halt.reached(began + Duration::from_millis(4999)), None);
         assert_eq!(halt.reached(began + Duration::from_secs(5)), Some(End::PermitExpired));

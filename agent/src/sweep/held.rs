@@ -125,15 +125,10 @@ impl Held {
 
     fn read(&self) -> Result<(u64, String, u64), KernelError> {
         let start_time = kernel::start_time(self.process.pid)?;
-        let path = PathBuf::from(format!("/proc/{}/cgroup", self.process.pid));
-        let text = kernel::read(&path)?;
-        let cgroup = text
-            .lines()
-            .find_map(|line| line.strip_prefix("0::"))
-            .ok_or_else(|| KernelError::Parse { path, what: "no cgroup2 line".into() })?;
+        let cgroup = kernel::cgroup_of(&self.process.pid.to_string())?;
         let directory = std::fs::metadata(&self.directory)
             .map_err(|source| KernelError::Read { path: self.directory.clone(), source })?;
-        Ok((start_time, cgroup.to_owned(), directory.ino()))
+        Ok((start_time, cgroup, directory.ino()))
     }
 }
 

@@ -57,6 +57,12 @@ pub(super) fn is_whole(leased: BorrowedFd<'_>) -> bool {
     control(leased, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
 }
 
+/// Gives a lease back early: whoever waits to open the file goes on.
+pub(super) fn give_up(leased: BorrowedFd<'_>) {
+    // An error means that it is given back already.
+    let _ = control(leased, libc::F_SETLEASE, libc::F_UNLCK);
+}
+
 /// Whether the filesystem of `directory` grants leases, tried on an unnamed file.
 pub fn try_lease(directory: &Path) -> std::io::Result<()> {
     let file = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR)?;

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! agent    run (pace, halt) -> batch (held, view, audit, lease, open_files) -> tally, end
-//!                                |  handles and claims over one socket
-//! deleter                      deleter -> door
+//!                                |  lots of claims (executor)
+//!                                +--> Host: handles and claims over one socket --> deleter's process: door
+//!                                +--> Exec: door's checks --> names over pods/exec --> rm in the container
 //! ```
 //!
 //! In: a [`Plan`], the scan's candidates. Out: [`Event`]s, then [`Done`]. Must never: change the upper directory from
@@ -17,6 +18,8 @@ mod directories;
 mod door;
 mod end;
 mod event;
+mod exec;
+mod executor;
 mod held;
 mod identity;
 mod lease;
@@ -38,6 +41,7 @@ mod tests;
 pub use audit::{Audit, AuditEntry, AuditResult, Fate};
 pub use deleter::{Deleters, Program};
 pub use event::{Done, Event};
+pub use exec::{NotRun, PodContainer, PodExec, Ran, RmCommand};
 pub use lease::try_lease;
 pub use plan::{Plan, directory_root, plan_roots};
 pub use run::{Tools, run};

@@ -7,7 +7,7 @@
 //!
 //! Holds one batch and nothing more: while it waits it does not read, and the scan waits in its pipe.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -19,14 +19,17 @@ use super::batch::{Hand, Worked};
 use super::deleter::Deleters;
 use super::end::{End, Halt};
 use super::event::{Done, Event};
+use super::exec::PodExec;
+use super::executor::Chosen;
 use super::held::Held;
 use super::pace::{Level, Pace, Step};
 use super::plan::{Plan, prefix_notes};
 use super::source::{Candidates, Scans};
 use super::stuck::Stuck;
 use super::tally::Tally;
+use crate::admission::Until;
 use crate::kernel::{Cgroups, KernelError, Psi};
-use crate::policy::{Executor, Mode, Pressure};
+use crate::policy::{Mode, Pressure};
 use crate::scan::{Candidate, ScanEnd, ScanMessage, ScanReport, ScanRequest};
 
 /// From one look at whether the container is still the same to the next, while nothing is removed. Before every
@@ -51,6 +54,8 @@ pub struct Tools<S> {
     pub audit: Arc<dyn Audit>,
     /// Starts deleters.
     pub deleters: Arc<dyn Deleters>,
+    /// Runs `rm` in containers, where the policy says `Exec`. Set once the agent talks to an API server; never by itself.
+    pub exec: OnceLock<Arc<dyn PodExec>>,
     /// Batches of all sweeps that hang.
     pub stuck: Stuck,
     /// Pressure of the node above which the pace halves; twice that: wait.
@@ -59,16 +64,16 @@ pub struct Tools<S> {
 
 /// Runs one sweep to its end. Never fails: whatever happens is in [`Done`].
 ///
-/// `permit_deadline`: no file is touched after it; `None` where no permit is needed. Dropping the future ends the scan;
+/// `permit`: no file is touched after it; `None` where no permit is needed. Dropping the future ends the scan;
 /// a batch that is being worked off goes on to its end unless `stop` is cancelled, too.
 pub async fn run<S: Scans>(
     plan: Plan,
     tools: &Tools<S>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-    permit_deadline: Option<Instant>,
+    permit: Option<Until>,
 ) -> Done {
-    run_by_clock(plan, tools, events, stop, permit_deadline, wall_clock).await
+    run_by_clock(plan, tools, events, stop, permit, wall_clock).await
 }
 
 /// As [`run`], by a wall clock of the caller's.
@@ -77,7 +82,7 @@ pub(super) async fn run_by_clock<S: Scans>(
     tools: &Tools<S>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-    permit: Option<Instant>,
+    permit: Option<Until>,
     wall: fn() -> Duration,
 ) -> Done {
     let settings = &plan.policy.spec.sweep;
@@ -158,20 +163,19 @@ impl Course {
 
     /// Takes hold of the container and looks at its view once, before a scan is spent on it.
     async fn begin<S>(&mut self, tools: &Tools<S>) -> Result<(), End> {
-        match (self.plan.mode, self.plan.policy.spec.sweep.executor) {
-            (Mode::Observe, _) => return Err(End::ObserveOnly),
-            (_, Executor::Exec) => return Err(End::ExecutorUnavailable),
-            (Mode::DryRun | Mode::Enforce, Executor::Host) => {}
+        if self.plan.mode == Mode::Observe {
+            return Err(End::ObserveOnly);
         }
         let (plan, halt) = (Arc::clone(&self.plan), self.halt.clone());
         let (audit, cgroups) = (Arc::clone(&tools.audit), tools.cgroups.clone());
-        let deleters = Arc::clone(&tools.deleters);
+        let (deleters, pods) = (Arc::clone(&tools.deleters), tools.exec.get().map(Arc::clone));
         tools.stuck.let_one_begin()?;
         let limit = self.halt.timeout.saturating_add(LAST_BATCH);
         let begun = tools.stuck.work(limit, move || {
             let held =
                 plan.container.as_ref().map(|container| Held::take(container, &cgroups)).transpose()?;
-            let hand = Hand::new(Arc::clone(&plan), held, audit, halt, deleters)
+            let chosen = Chosen::by_policy(&plan, &deleters, pods.as_ref())?;
+            let hand = Hand::new(Arc::clone(&plan), held, audit, halt, chosen)
                 .map_err(|error| End::PolicyInvalid(error.to_string()))?;
             let notes = prefix_notes(&plan, &hand.view()?);
             Ok::<_, End>((hand, notes))

@@ -42,7 +42,7 @@ pub(super) fn start(
     let config = plane.path("containerd.toml");
     fs::write(&config, configuration(programs, data, &networks)?)?;
     let mut containerd = programs.command("containerd")?;
-    containerd.arg("--config").arg(&config).envs(environment(programs)?);
+    containerd.arg("--config").arg(&config).env("PATH", path(programs));
     let mut containerd = plane.daemon("containerd", &mut containerd)?;
     wait::until_true("containerd answers", READY_WITHIN, || {
         containerd.check_alive()?;
@@ -59,7 +59,7 @@ pub(super) fn import(programs: &Programs, enclosure: &Enclosure, archive: &Path)
 
 fn ctr(programs: &Programs, enclosure: &Enclosure, words: &[&str]) -> Result<()> {
     let mut ctr = programs.command("ctr")?;
-    ctr.args(["--address", SOCKET]).args(words).envs(environment(programs)?);
+    ctr.args(["--address", SOCKET]).args(words).env("PATH", path(programs));
     let output = enclosure.run(|| ctr.output().context("cannot start ctr"))?;
     if !output.status.success() {
         bail!("ctr {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
@@ -67,11 +67,10 @@ fn ctr(programs: &Programs, enclosure: &Enclosure, words: &[&str]) -> Result<()>
     Ok(())
 }
 
-/// It looks for its shim in PATH, and is loaded with libraries that are not installed.
-fn environment(programs: &Programs) -> Result<[(&'static str, String); 2]> {
-    let path = std::env::var("PATH").context("no PATH")?;
-    let path = format!("{}:{path}:/usr/sbin:/sbin", programs.folder().display());
-    Ok([("PATH", path), ("LD_LIBRARY_PATH", programs.path("lib")?.display().to_string())])
+/// It looks for its shim in PATH, and that for runc, which is among root's programs.
+fn path(programs: &Programs) -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{path}:/usr/sbin:/sbin", programs.folder().display())
 }
 
 /// TOML; strings are quoted as in JSON.

@@ -29,7 +29,7 @@ impl Kubectl {
 
     /// What it prints; an error with its complaint where it fails.
     pub fn run(&self, words: &[&str]) -> Result<String> {
-        succeeded(words, self.output(words)?)
+        succeeded(words, &self.output(words)?)
     }
 
     /// The same with something on its standard input: a manifest for `apply -f -`, YAML or JSON.
@@ -39,7 +39,7 @@ impl Kubectl {
         let mut kubectl = kubectl.spawn().context("cannot start kubectl")?;
         // Dropped after it: kubectl reads until the end.
         kubectl.stdin.take().context("no standard input")?.write_all(input.as_bytes())?;
-        succeeded(words, kubectl.wait_with_output()?)
+        succeeded(words, &kubectl.wait_with_output()?)
     }
 
     /// Creates or changes what the manifest has.
@@ -75,7 +75,7 @@ impl Kubectl {
     }
 }
 
-fn succeeded(words: &[&str], output: Output) -> Result<String> {
+fn succeeded(words: &[&str], output: &Output) -> Result<String> {
     if !output.status.success() {
         bail!("kubectl {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }

@@ -20,14 +20,13 @@ pub(crate) const WAY: u32 = 1;
 /// What is built; the rest Debian has ready.
 const PROGRAMS: [&str; 4] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
 /// What Debian has ready: where its packages have it, and its name.
-const READY: [(&str, &str); 7] = [
+const READY: [(&str, &str); 6] = [
     ("usr/bin/etcd", "etcd"),
     ("usr/bin/kubectl", "kubectl"),
     ("usr/bin/containerd", "containerd"),
     ("usr/bin/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
     ("usr/bin/ctr", "ctr"),
     ("usr/lib/cni", "cni"),
-    ("usr/lib/TRIPLET", "lib"), // shared libraries of containerd
 ];
 /// Where Debian's packages have this Go.
 const GO: &str = "usr/lib/go-1.19";
@@ -165,8 +164,7 @@ impl<'a> Workshop<'a> {
 
     /// A path of Debian's packages.
     fn debian(&self, path: &str) -> Result<PathBuf> {
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let found = self.folder.join("debian").join(path.replace("TRIPLET", &triplet));
+        let found = self.folder.join("debian").join(path);
         if !found.exists() {
             bail!("no {} in Debian's packages", found.display());
         }

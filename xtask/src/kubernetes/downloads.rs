@@ -16,14 +16,13 @@ const SUITES: Suites =
 /// 1.20.2, with every library that it needs in `vendor/`.
 const SOURCE: &str = "kubernetes";
 /// Unpacked, not installed.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 7] = [
     "golang-1.19-go",
     "golang-1.19-src",
     "golang-github-modern-go-reflect2-dev",
     "etcd-server",
     "kubernetes-client",
     "containerd",
-    "libbtrfs0", // containerd is loaded with it
     "containernetworking-plugins",
 ];
 /// Of the .dsc's hash; the same many that git shows of a commit in a large repository.

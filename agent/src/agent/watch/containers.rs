@@ -163,10 +163,12 @@ impl Watch {
             ("cgroupEvents".into(), loss.cgroup_events),
             ("directoriesNotNamed".into(), loss.directories_not_named),
         ]);
-        metrics.breakers(&lock(&self.shared.stores.board).views());
         for watch in self.shared.stores.pods.iter().flat_map(|index| index.watches()) {
             metrics.kubernetes_watch(watch.resource, watch.objects, watch.silence, watch.stale.is_none());
         }
+        let breakers = lock(&self.shared.stores.board).views();
+        metrics.breakers(&breakers);
+        self.shared.outside.breakers(&breakers);
     }
 }
 

@@ -150,9 +150,8 @@ impl Watched {
     /// not come back as a sweep that removes.
     fn policy_to_retry(&self, record: &SweepRecord) -> Option<&SweepPolicy> {
         let Choice::One(policy) = &self.choice else { return None };
-        let own = record.fired != Fired::ByHand
-            && record.policy == policy.metadata.name
-            && record.mode == policy.spec.mode;
+        let own =
+            is_own(&record.fired) && record.policy == policy.metadata.name && record.mode == policy.spec.mode;
         (own && admit::worth_another_try(record)).then_some(policy)
     }
 
@@ -165,6 +164,15 @@ impl Watched {
 
     pub(super) fn wants_free(&self) -> bool {
         self.triggers.as_ref().is_some_and(Triggers::wants_free)
+    }
+}
+
+/// In a cluster every sweep comes by way of a Sweep object; this agent's own say so.
+fn is_own(fired: &Fired) -> bool {
+    match fired {
+        Fired::ByHand => false,
+        Fired::Asked { by, .. } => by == "Agent",
+        _ => true,
     }
 }
 

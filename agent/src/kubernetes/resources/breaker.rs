@@ -68,7 +68,4 @@ pub struct BreakerStatus {
     /// When one probe may try.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_open_at: Option<String>,
-    /// The Sweep that is the probe, as `namespace/name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<String>,
 }

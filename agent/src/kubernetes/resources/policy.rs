@@ -1,11 +1,11 @@
 //! `SweepPolicy` as an API server holds it: the policy file's spec, with a status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Spec;
+use crate::policy::{Metadata, Spec, SweepPolicy};
 
 /// The policy's body, the same that files have.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,18 @@ use crate::policy::Spec;
 )]
 #[serde(transparent)]
 pub struct PolicySpec(pub Spec);
+
+impl PolicyObject {
+    /// The policy that a file with the same text would give.
+    pub fn policy(&self) -> SweepPolicy {
+        SweepPolicy {
+            api_version: "podsweep.io/v1alpha1".into(),
+            kind: "SweepPolicy".into(),
+            metadata: Metadata { name: self.name_any() },
+            spec: self.spec.0.clone(),
+        }
+    }
+}
 
 /// What the coordinator makes of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -69,6 +69,11 @@ fn fifty() -> u32 {
     50
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// Where a rollout is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RolloutPhase {
@@ -113,6 +118,9 @@ pub struct RolloutStatus {
     pub harmed: u64,
     /// Of these, nobody knows.
     pub unknown: u64,
+    /// Of the unknown, those that were seen by whoever changed the spec last.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown_accepted: u64,
     /// Of these, not swept since somebody with a right to said no.
     pub skipped: u64,
     /// The spec's generation that was looked at.

@@ -198,6 +198,9 @@ pub struct SweepStatus {
     /// The sign that decided it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_reason: Option<String>,
+    /// Set by the coordinator: the breakers have heard of this harm.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub harm_counted: bool,
     /// `Admitted`, `Ended`, `Healthy`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -34,17 +34,22 @@ pub enum Action {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JunkRule {
     /// A DNS label; unique in the policy.
+    #[schemars(length(max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
     /// Globs over the path as the container sees it.
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 4096)))]
     pub paths: Vec<String>,
     /// Globs that take out again.
     #[serde(default)]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 4096)))]
     pub exclude: Vec<String>,
     /// Where the rule may look.
     #[serde(default = "JunkRule::default_volumes")]
+    #[schemars(length(min = 1))]
     pub volumes: Vec<VolumeKind>,
     /// Which types.
     #[serde(default = "JunkRule::default_types")]
+    #[schemars(length(min = 1))]
     pub types: Vec<FileType>,
     /// Age of the newest of mtime and ctime.
     #[serde(default = "JunkRule::default_age")]
@@ -54,9 +59,11 @@ pub struct JunkRule {
     pub min_size: Bytes,
     /// Newest files of each directory that stay.
     #[serde(default)]
+    #[schemars(range(max = 10_000))]
     pub keep_newest: u32,
     /// Uids on the host's side of the container's user namespace; empty: any.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     pub owners: Vec<u32>,
     /// Remove directories that this sweep emptied.
     #[serde(default)]

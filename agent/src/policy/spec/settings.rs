@@ -15,10 +15,12 @@ pub struct ScanSettings {
     pub read_bytes_per_second: Bytes,
     /// Reads a second.
     #[serde(rename = "readIOPS")]
+    #[schemars(range(min = 10, max = 10_000_000))]
     pub read_iops: u64,
     /// Memory of the worker, page and dentry cache included.
     pub memory: Bytes,
     /// Directory entries; reached: stop, report Partial.
+    #[schemars(range(min = 1, max = 10_000_000_000_u64))]
     pub max_entries: u64,
     /// Time.
     pub timeout: Span,
@@ -57,10 +59,12 @@ pub struct SweepSettings {
     /// Who removes.
     pub executor: Executor,
     /// Files between two pauses.
+    #[schemars(range(min = 1, max = 10_000))]
     pub batch_size: u32,
     /// From the start of a batch to the start of the next.
     pub batch_interval: Span,
     /// Files in all.
+    #[schemars(range(min = 1, max = 10_000_000_000_u64))]
     pub max_files: u64,
     /// Time.
     pub timeout: Span,
@@ -102,10 +106,13 @@ pub struct StopWhen {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pressure {
     /// cpu.pressure.
+    #[schemars(range(min = 1.0, max = 100.0))]
     pub cpu: f64,
     /// io.pressure.
+    #[schemars(range(min = 1.0, max = 100.0))]
     pub io: f64,
     /// memory.pressure.
+    #[schemars(range(min = 1.0, max = 100.0))]
     pub memory: f64,
 }
 
@@ -114,6 +121,7 @@ pub struct Pressure {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retries {
     /// Times; then given up with a reason.
+    #[schemars(range(max = 10))]
     pub limit: u32,
     /// Before the first; doubled each time.
     pub backoff: Span,
@@ -124,14 +132,17 @@ pub struct Retries {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rollout {
     /// Containers of a workload before the first observation.
+    #[schemars(range(min = 1, max = 100))]
     pub canary: u32,
     /// Each healthy wave may be this many times the last.
+    #[schemars(range(min = 1, max = 10))]
     pub growth: u32,
     /// Time after a sweep in which the container must stay healthy.
     pub observe: Span,
     /// Dimensions of which only one sweep runs at a time.
     pub serial_by: Vec<SerialBy>,
     /// Sweeps of this policy at a time.
+    #[schemars(range(min = 1, max = 1000))]
     pub max_parallel: u32,
 }
 
@@ -175,6 +186,7 @@ pub struct Breakers {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SweepBreaker {
     /// Consecutive refusals by the kernel.
+    #[schemars(range(min = 1, max = 1000))]
     pub errors: u32,
 }
 
@@ -189,10 +201,13 @@ impl Default for SweepBreaker {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkloadBreaker {
     /// Containers gone or restarted in the observation window.
+    #[schemars(range(min = 1, max = 100))]
     pub restarts: u32,
     /// OOM kills.
+    #[schemars(range(min = 1, max = 100))]
     pub oom_kills: u32,
     /// Pods that ceased to be ready (Kubernetes only).
+    #[schemars(range(min = 1, max = 100))]
     pub not_ready: u32,
     /// Open for this long, then one probe may try.
     pub cool_down: Span,

@@ -1,6 +1,8 @@
 //! How gently: bounds of scan, sweep, rollout and breakers.
 
-use super::super::{Breakers, Executor, Pressure, Rollout, ScanSettings, Spec, StopWhen, SweepSettings};
+use super::super::{
+    Action, Breakers, Executor, JunkRule, Pressure, Rollout, ScanSettings, Spec, StopWhen, SweepSettings,
+};
 use crate::document::Problems;
 use crate::units::{Bytes, Percent, Span};
 
@@ -11,6 +13,7 @@ const DAY: Span = Span::from_secs(24 * 3600);
 pub(super) fn check(spec: &Spec, problems: &mut Problems) {
     scan(&spec.scan, problems);
     sweep(&spec.sweep, problems);
+    executor(spec, problems);
     rollout(&spec.rollout, problems);
     breakers(&spec.breakers, problems);
 }
@@ -49,13 +52,17 @@ fn scan(scan: &ScanSettings, problems: &mut Problems) {
     );
 }
 
-fn sweep(sweep: &SweepSettings, problems: &mut Problems) {
-    if sweep.executor == Executor::Exec {
+fn executor(spec: &Spec, problems: &mut Problems) {
+    let truncates = |rule: &JunkRule| rule.action == Action::Truncate;
+    if spec.sweep.executor == Executor::Exec && spec.junk.iter().any(truncates) {
         problems.add(
             "spec.sweep.executor",
-            "Exec is not available in this version; use Host, or remove the line",
+            "Exec has rm alone, and a rule asks for Truncate; use Host, or action: Delete",
         );
     }
+}
+
+fn sweep(sweep: &SweepSettings, problems: &mut Problems) {
     problems.within(
         "spec.sweep.batchSize",
         &sweep.batch_size,

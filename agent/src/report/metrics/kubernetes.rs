@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{IntCounterVec, IntGaugeVec, Result};
 
 use super::{Metrics, Register};
+use crate::kubernetes::WatchCounts;
 
 pub(super) struct Kubernetes {
     current: IntGaugeVec,
@@ -13,6 +14,7 @@ pub(super) struct Kubernetes {
     lists: IntCounterVec,
     events: IntCounterVec,
     failures: IntCounterVec,
+    requests: IntCounterVec,
 }
 
 impl Kubernetes {
@@ -49,6 +51,11 @@ impl Kubernetes {
                 &["resource", "reason"],
                 "Lists and watches that failed. `Expired` is usual; `Forbidden`, `Unauthorized` and `NotFound` need a person.",
             )?,
+            requests: register.counters(
+                "podsweep_kubernetes_requests_total",
+                &["verb", "code"],
+                "Requests to the Kubernetes API. Code `none`: no answer.",
+            )?,
         })
     }
 }
@@ -65,18 +72,26 @@ impl Metrics {
         }
     }
 
-    /// Everything of a resource was listed.
-    pub fn kubernetes_listed(&self, resource: &str) {
+    /// Counts requests by verb and code.
+    pub fn kubernetes_requests(&self) -> IntCounterVec {
+        self.kubernetes.requests.clone()
+    }
+}
+
+impl WatchCounts for Metrics {
+    fn listed(&self, resource: &'static str) {
         self.kubernetes.lists.with_label_values(&[resource]).inc();
     }
 
-    /// A watch told something.
-    pub fn kubernetes_event(&self, resource: &str) {
+    fn event(&self, resource: &'static str) {
         self.kubernetes.events.with_label_values(&[resource]).inc();
     }
 
-    /// A list or a watch failed. `reason`: a word of the program.
-    pub fn kubernetes_watch_failed(&self, resource: &str, reason: &str) {
+    fn failed(&self, resource: &'static str, reason: &'static str) {
         self.kubernetes.failures.with_label_values(&[resource, reason]).inc();
+    }
+
+    fn limit_reached(&self, limit: &'static str) {
+        Self::limit_reached(self, limit);
     }
 }

@@ -10,6 +10,7 @@ mod containers;
 mod kubernetes;
 mod label;
 mod node;
+mod outside;
 mod reference;
 mod register;
 mod sweeps;
@@ -17,6 +18,7 @@ mod total;
 
 pub use containers::MAX_CONTAINERS;
 pub use node::{LossTotals, Store};
+pub use outside::{GivenUp, Told};
 
 use prometheus::TextEncoder;
 
@@ -24,6 +26,7 @@ use self::containers::Containers;
 use self::kubernetes::Kubernetes;
 use self::label::Label;
 use self::node::Node;
+use self::outside::Outside;
 use self::register::Register;
 use self::sweeps::Sweeps;
 
@@ -51,6 +54,7 @@ pub struct Metrics {
     sweeps: Sweeps,
     kubernetes: Kubernetes,
     node: Node,
+    outside: Outside,
 }
 
 impl Metrics {
@@ -62,6 +66,7 @@ impl Metrics {
             sweeps: Sweeps::new(&mut register)?,
             kubernetes: Kubernetes::new(&mut register)?,
             node: Node::new(&mut register, build)?,
+            outside: Outside::new(&mut register)?,
             register,
         })
     }

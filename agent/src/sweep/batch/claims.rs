@@ -1,4 +1,4 @@
-//! From candidates to claims that the deleter passes through the door: each is judged by the policy once more, and
+//! From candidates to claims that the executor sees to: each is judged by the policy once more, and
 //! "is it open?" is answered here, where a lease may be taken and `/proc` read.
 //!
 //! In: the candidates of a batch. Out: their fates. Must never: hold a lease for longer than one order takes.
@@ -9,9 +9,9 @@ use rustix::fs::{FileType, Mode, OFlags, open};
 use rustix::io::Errno;
 
 use super::super::audit::Fate;
-use super::super::deleter::{Claimed, MAX_CLAIMS, MAX_PATHS, Tested};
 use super::super::door::{Deed, after_failure};
 use super::super::end::End;
+use super::super::executor::{Bounds, Claimed, Lot, Tested};
 use super::super::identity::{file_type, hold, look_at};
 use super::super::lease::{Asked, Lease};
 use super::super::open_files::{InUse, Reach, Wanted};
@@ -45,7 +45,7 @@ impl Hand {
         mut round: Round<'_>,
         fates: &mut [Fate],
     ) -> Result<(), End> {
-        let batch = round.batch;
+        let (batch, bounds) = (round.batch, self.executor()?.bounds());
         let mut claims = Claims::default();
         for (place, candidate) in batch.iter().enumerate() {
             let Some((directory, name)) = split(&candidate.path) else { continue };
@@ -60,39 +60,44 @@ impl Hand {
                     self.judge(fate, candidate)?;
                 }
             }
-            if claims.are_enough() {
-                self.pass(std::mem::take(&mut claims), &round, fates)?;
+            if claims.are_enough(bounds) {
+                self.pass(view, std::mem::take(&mut claims), &mut round, fates)?;
             }
         }
-        self.pass(claims, &round, fates)
+        self.pass(view, claims, &mut round, fates)
     }
 
-    fn pass(&mut self, claims: Claims, round: &Round<'_>, fates: &mut [Fate]) -> Result<(), End> {
+    fn pass(
+        &mut self,
+        view: &View,
+        claims: Claims,
+        round: &mut Round<'_>,
+        fates: &mut [Fate],
+    ) -> Result<(), End> {
         self.must_go_on()?;
         let Claims { all, leases, places, .. } = claims;
         if all.is_empty() {
             return Ok(());
         }
-        let (deadline, streak) = (self.halt.deadline(), self.streak);
         let handles: Vec<_> = leases.iter().map(Lease::handle).collect();
-        let answer = match self.deleter()?.pass(all, &handles, round.now, deadline, streak) {
-            Ok(answer) => answer,
-            Err(failed) => {
-                for place in places {
-                    fates[place] = Fate::Unknown;
-                }
-                return Err(failed.into());
-            }
-        };
-        for (&place, &fate) in places.iter().zip(&answer) {
+        let (deadline, streak) = (self.halt.deadline(), self.streak);
+        let lot = Lot { claims: all, leases: &handles, now: round.now, deadline, streak };
+        let passed = self.see_to(view, lot, round.tally)?;
+        // What became of each first: that a doubt ends the sweep must not hide it.
+        for (&place, &fate) in places.iter().zip(&passed.fates) {
             fates[place] = fate;
+        }
+        for (&place, &fate) in places.iter().zip(&passed.fates) {
             self.judge(fate, &round.batch[place])?;
         }
-        if answer.len() == places.len() {
+        if let Some(end) = passed.end {
+            return Err(end);
+        }
+        if passed.fates.len() == places.len() {
             return Ok(());
         }
         self.must_go_on()?;
-        Err(End::DeleterFailed("the deleter stopped without a reason".into()))
+        Err(End::DeleterFailed("the executor stopped without a reason".into()))
     }
 
     /// Answers "is it open?", or says what became of it.
@@ -193,8 +198,8 @@ impl Claims {
         });
     }
 
-    fn are_enough(&self) -> bool {
-        self.all.len() >= MAX_CLAIMS || self.path_bytes >= MAX_PATHS
+    fn are_enough(&self, bounds: Bounds) -> bool {
+        self.all.len() >= bounds.claims || self.path_bytes >= bounds.path_bytes
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::fs::{Dir, Mode, OFlags, openat};
 
 use super::super::audit::{AuditEntry, Fate};
-use super::super::deleter::{Claimed, MAX_CLAIMS, Tested};
 use super::super::door::Deed;
 use super::super::end::End;
+use super::super::executor::{Claimed, Lot, Tested};
 use super::super::identity::{hold, look, look_at};
 use super::super::open_files::{InUse, Wanted};
 use super::super::streak::Streak;
@@ -80,7 +80,7 @@ impl Hand {
         let mut fates = vec![Fate::NotTried; emptied.len()];
         let claims: Vec<_> =
             emptied.iter().zip(&seen).filter_map(|(one, seen)| claim(one, *seen, &walk)).collect();
-        let passed = self.pass_directories(&claims, &mut fates, now);
+        let passed = self.pass_directories(view, &claims, &mut fates, now, tally);
         let written = self.write_down(&fates);
         let mut in_use = Vec::new();
         for (one, fate) in emptied.iter().zip(&fates) {
@@ -96,18 +96,25 @@ impl Hand {
         passed.and(written).map(|()| in_use)
     }
 
-    /// Directories have no leases: as many at a time as one order takes.
-    fn pass_directories(&mut self, claims: &[Claimed], fates: &mut [Fate], now: Duration) -> Result<(), End> {
-        for (claims, fates) in claims.chunks(MAX_CLAIMS).zip(fates.chunks_mut(MAX_CLAIMS)) {
+    /// Directories have no leases: as many at a time as one lot takes.
+    fn pass_directories(
+        &mut self,
+        view: &View,
+        claims: &[Claimed],
+        fates: &mut [Fate],
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let at_once = self.executor()?.bounds().claims;
+        for (claims, fates) in claims.chunks(at_once).zip(fates.chunks_mut(at_once)) {
             self.must_go_on()?;
             // Refused is no more than "stays" to a directory: the streak is the files'.
             let (deadline, streak) = (self.halt.deadline(), Streak::new(u32::MAX));
-            match self.deleter()?.pass(claims.to_vec(), &[], now, deadline, streak) {
-                Ok(answer) => fates.iter_mut().zip(answer).for_each(|(fate, new)| *fate = new),
-                Err(failed) => {
-                    fates.fill(Fate::Unknown);
-                    return Err(failed.into());
-                }
+            let lot = Lot { claims: claims.to_vec(), leases: &[], now, deadline, streak };
+            let passed = self.see_to(view, lot, tally)?;
+            fates.iter_mut().zip(passed.fates).for_each(|(fate, new)| *fate = new);
+            if let Some(end) = passed.end {
+                return Err(end);
             }
         }
         Ok(())

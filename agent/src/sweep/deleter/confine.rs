@@ -9,8 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::super::door::Rights;
+use super::super::executor::Means;
 use super::super::view::View;
-use super::order::Means;
 use super::seccomp;
 use crate::confinement::{Changes, ConfinementError, Role, confine_changes, no_new_privileges};
 

@@ -18,7 +18,7 @@ impl Confinement {
     /// Nothing is given up, and nothing may be changed, whatever was asked for.
     #[cfg(feature = "fuzzing")]
     const LOOK: Self =
-        Self { begin: |_| confine::rights(super::order::Means::Look), finish: |_, _, _| Ok(()) };
+        Self { begin: |_| confine::rights(super::super::executor::Means::Look), finish: |_, _, _| Ok(()) };
 }
 
 /// A deleter that may only look, shown one directory and then given these packets. Its answers, as they come.
@@ -31,9 +31,10 @@ pub(crate) fn look_through(directory: &Path, packets: &[&[u8]]) -> (Vec<Vec<u8>>
         socketpair,
     };
 
+    use super::super::executor::Means;
     use super::super::plan::directory_root;
     use super::super::view::View;
-    use super::order::{Means, Order};
+    use super::order::Order;
     use super::packet::{self, MAX_BYTES};
 
     let kind = SocketType::SEQPACKET;

@@ -1,4 +1,4 @@
-//! The deleter: the process that `podsweep deleter` is, one for each sweep, and the agent's end of it. Only it passes
+//! Executor `Host`, the deleter: the process that `podsweep deleter` is, one for each sweep, and the agent's end of it. Only it passes
 //! the [`door`](super::door).
 //!
 //! ```text
@@ -24,9 +24,8 @@ mod tests;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use in_process::look_through;
-pub(super) use order::{Claimed, MAX_CLAIMS, MAX_PATHS, Means, Tested};
 pub use serve::{COMMAND, DeleterError, run};
 #[cfg(test)]
 pub(super) use serve::{Confinement, serve};
-pub(super) use start::{Deleter, Failed};
+pub(super) use start::Deleter;
 pub use start::{Deleters, Program};

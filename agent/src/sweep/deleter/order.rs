@@ -5,26 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::audit::Fate;
-use super::super::door::Deed;
+use super::super::executor::{Claimed, Means};
 use super::super::streak::Streak;
-use crate::scan::Identity;
 
 /// Claims of one order. Leases are held for the length of an order, and who opens a leased file waits for it: short.
-pub(in super::super) const MAX_CLAIMS: usize = 16;
+pub(super) const MAX_CLAIMS: usize = 16;
 
 /// Bytes of paths in one order; one claim may exceed it, its path is at most `scan`'s `MAX_PATH`, 32 KiB.
-pub(in super::super) const MAX_PATHS: usize = 32 << 10;
-
-/// How far one sweep's deleter may go. Cannot be changed once it is confined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) enum Means {
-    /// A dry run: look only.
-    Look,
-    /// Remove.
-    Remove,
-    /// Remove, and truncate: one of the policy's rules asks for it.
-    RemoveAndTruncate,
-}
+pub(super) const MAX_PATHS: usize = 32 << 10;
 
 /// What the agent asks for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +29,8 @@ pub(super) enum Order {
         /// Layers of each root.
         lower: Vec<u16>,
     },
-    /// Pass these through the door, in order. Handles: one lease for each claim that was [`Tested::Lease`].
+    /// Pass these through the door, in order. Handles: one lease for each claim whose [`Tested`](super::super::executor::Tested)
+    /// says so.
     Pass(Pass),
     /// The batch is over: the view's handles are to be closed.
     Close,
@@ -60,36 +49,6 @@ pub(super) struct Pass {
     pub(super) streak: Streak,
 }
 
-/// A claim on one name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) struct Claimed {
-    /// Which root of the view.
-    pub(in super::super) root: u16,
-    /// Below the root, no leading slash.
-    pub(in super::super) directory: Vec<u8>,
-    /// In that directory.
-    pub(in super::super) name: Vec<u8>,
-    /// What it was when it was scanned.
-    pub(in super::super) identity: Identity,
-    /// What is to be done.
-    pub(in super::super) deed: Deed,
-    /// What the agent found out.
-    pub(in super::super) tested: Tested,
-}
-
-/// What the agent says to "is it open?". See [`OpenTest`](super::super::door::OpenTest).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) enum Tested {
-    /// A lease, whose handle comes along.
-    Lease,
-    /// A symlink, or what the agent could not make out: then the door finds out why.
-    None,
-    /// A walk over `/proc`.
-    Walked(Option<Identity>),
-    /// In use.
-    InUse,
-}
-
 /// What the deleter says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
@@ -103,7 +62,10 @@ pub(super) enum Answer {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::super::door::Deed;
+    use super::super::super::executor::Tested;
     use super::*;
+    use crate::scan::Identity;
 
     fn identity() -> impl Strategy<Value = Identity> {
         (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<[(i64, i64); 2]>()).prop_map(|(long, short, times)| {

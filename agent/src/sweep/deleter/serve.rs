@@ -12,10 +12,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::audit::Fate;
 use super::super::door::{self, Claim, OpenTest, Rights};
+use super::super::executor::{Claimed, Means, Tested};
 use super::super::held::has_ended;
 use super::super::view::{Root, View};
 use super::confine;
-use super::order::{Answer, Claimed, Means, Order, Pass, Tested};
+use super::order::{Answer, Order, Pass};
 use super::packet::{self, MAX_BYTES, PacketError};
 use crate::confinement::{ConfinementError, close_all_but_standard_streams};
 

@@ -16,14 +16,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::Serialize;
 
 use super::super::audit::Fate;
-use super::super::streak::Streak;
+use super::super::end::End;
+use super::super::executor::{Bounds, Executor, Lot, Means, Passed, Tested};
 use super::super::view::View;
-use super::order::{Answer, Claimed, Means, Order, Pass, Tested};
+use super::order::{Answer, MAX_CLAIMS, MAX_PATHS, Order, Pass};
 use super::packet::{self, MAX_BYTES, MAX_HANDLES, PacketError};
 use super::serve::{COMMAND, monotonic};
 
-/// Longest wait for an answer; shorter where the sweep's time is up sooner. A deleter asks filesystems at most [`super::MAX_CLAIMS`] times for each; half a minute
-/// means that a device is gone.
+/// Longest wait for an answer; shorter where the sweep's time is up sooner. A deleter asks filesystems a few times for
+/// each of [`MAX_CLAIMS`] claims; half a minute means that a device is gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Longest wait for a deleter to end by itself, and then for a killed one to be gone: one that is stuck in the kernel
@@ -99,12 +100,7 @@ impl Deleter {
         Ok(deleter)
     }
 
-    /// Hands over a view, and the process that it belongs to.
-    pub(in super::super) fn show(
-        &mut self,
-        view: &View,
-        process: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Failed> {
+    fn show(&mut self, view: &View, process: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
         let of_roots = view.roots.iter().flat_map(|root| {
             [root.merged.as_fd(), root.upper.as_fd()].into_iter().chain(root.lower.iter().map(AsFd::as_fd))
         });
@@ -125,14 +121,8 @@ impl Deleter {
     }
 
     /// Passes claims through the door. Fewer fates than claims: the rest was not tried.
-    pub(in super::super) fn pass(
-        &mut self,
-        claims: Vec<Claimed>,
-        leases: &[BorrowedFd<'_>],
-        now: Duration,
-        deadline: Instant,
-        streak: Streak,
-    ) -> Result<Vec<Fate>, Failed> {
+    fn ask(&mut self, lot: Lot<'_>) -> Result<Vec<Fate>, Failed> {
+        let Lot { claims, leases, now, deadline, streak } = lot;
         let count = claims.len();
         debug_assert_eq!(leases.len(), claims.iter().filter(|claim| claim.tested == Tested::Lease).count());
         let left = deadline.saturating_duration_since(Instant::now());
@@ -145,11 +135,6 @@ impl Deleter {
             Answer::Fates(fates) if fates.len() <= count => Ok(fates),
             _ => Err(self.failed("it answers what it was not asked")),
         }
-    }
-
-    /// The batch is over: the deleter closes the view.
-    pub(in super::super) fn close_view(&mut self) -> Result<(), Failed> {
-        self.send(&Order::Close, &[])
     }
 
     fn send(&mut self, order: &impl Serialize, handles: &[BorrowedFd<'_>]) -> Result<(), Failed> {
@@ -176,6 +161,37 @@ impl Deleter {
 
     fn failed(&self, what: &str) -> Failed {
         Failed(format!("the deleter failed: {what}{}", self.process.last_words()))
+    }
+}
+
+impl Executor for Deleter {
+    fn bounds(&self) -> Bounds {
+        Bounds { claims: MAX_CLAIMS, path_bytes: MAX_PATHS }
+    }
+
+    fn begin_batch(&mut self, view: &View, process: Option<BorrowedFd<'_>>) -> Result<(), End> {
+        self.show(view, process).map_err(End::from)
+    }
+
+    fn pass(&mut self, _: &View, lot: Lot<'_>) -> Passed {
+        let count = lot.claims.len();
+        match self.ask(lot) {
+            Ok(fates) => Passed { fates, ..Passed::default() },
+            // It may have seen to some of them, and it may have not.
+            Err(failed) => {
+                Passed { fates: vec![Fate::Unknown; count], end: Some(failed.into()), ..Passed::default() }
+            }
+        }
+    }
+
+    fn end_batch(&mut self) -> Result<(), End> {
+        self.send(&Order::Close, &[]).map_err(End::from)
+    }
+}
+
+impl From<Failed> for End {
+    fn from(failed: Failed) -> Self {
+        Self::DeleterFailed(failed.to_string())
     }
 }
 

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket, socketpair};
 use tempfile::TempDir;
 
+use super::super::executor::Means;
 use super::super::plan::directory_root;
 use super::super::view::View;
 use super::confine;
-use super::order::Means;
 use crate::confinement::is_enforced;
 
 const ROOT: &str = "PODSWEEP_TEST_DELETER_ROOT";

@@ -177,6 +177,7 @@ async fn pressure_holds_it_up_until_somebody_stops_it() {
         cgroups: super::Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()) as Arc<dyn super::Audit>,
         deleters: Arc::new(InThisProcess),
+        exec: std::sync::OnceLock::new(),
         stuck: super::super::Stuck::default(),
         node_pressure: Pressure { cpu: -1.0, io: -1.0, memory: -1.0 },
     };
@@ -229,6 +230,7 @@ async fn a_young_file_stays_whatever_the_scan_said() {
         cgroups: super::Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()) as Arc<dyn super::Audit>,
         deleters: Arc::new(InThisProcess),
+        exec: std::sync::OnceLock::new(),
         stuck: super::super::Stuck::default(),
         node_pressure: super::ANY_PRESSURE,
     };

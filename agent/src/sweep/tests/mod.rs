@@ -17,6 +17,7 @@ use super::audit::{Audit, Fate};
 use super::batch::{Hand, Worked};
 use super::end::Halt;
 use super::event::{Done, Event};
+use super::executor::Chosen;
 use super::held::Held;
 use super::plan::{Plan, directory_root, plan_roots};
 use super::run::{Tools, run_by_clock};
@@ -52,7 +53,7 @@ fn work(plan: Plan, candidates: &[Candidate]) -> (Worked, Vec<(String, Fate)>) {
         held,
         Arc::clone(&audit) as Arc<dyn Audit>,
         halt(),
-        Arc::new(InThisProcess),
+        Chosen::Host(Arc::new(InThisProcess)),
     )
     .unwrap();
     let worked = hand.work(candidates, in_an_hour());
@@ -94,11 +95,13 @@ async fn sweep(
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::clone(&audit) as Arc<dyn Audit>,
         deleters: Arc::new(InThisProcess),
+        exec: std::sync::OnceLock::new(),
         stuck: super::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };
     let (sender, mut receiver) = mpsc::channel(10_000);
-    let done = run_by_clock(plan, &tools, sender, stop, permit, in_an_hour).await;
+    let done =
+        run_by_clock(plan, &tools, sender, stop, permit.map(crate::admission::Until::at), in_an_hour).await;
     let mut events = Vec::new();
     while let Ok(event) = receiver.try_recv() {
         events.push(event);

@@ -201,6 +201,7 @@ fn sweep(pod: &Pod, policy: &Policy, step: impl FnMut(usize) + Send) -> Done {
         cgroups: Cgroups::find().unwrap(),
         audit: Arc::new(Remembers::default()),
         deleters: Arc::new(InThisProcess),
+        exec: std::sync::OnceLock::new(),
         stuck: crate::sweep::Stuck::default(),
         node_pressure: ANY_PRESSURE,
     };

@@ -1,0 +1,35 @@
+//! Which sweep of a cluster runs next, and which must not: the coordinator's decisions. Pure.
+//!
+//! In: Sweeps, slot Leases, policies and Breakers as the API server shows them, with the time on the coordinator's own
+//! monotonic clock. Out: [`Step`]s, each one write. Everything is worked out anew from what is known: a step that was
+//! not carried out is asked for again, and a new leader that has seen the same objects asks for the same steps. Must
+//! never: compare clocks of two machines, or grant a slot that somebody may still hold.
+//!
+//! ```text
+//! sweeps, slots, rules ──► index ──► decide ──► Step
+//!                            │         ├─ crowd     who runs beside whom
+//!                            │         ├─ waves     how many of a workload before the next observation
+//!                            └─────────┴─ circuits  where nothing flows
+//! ```
+
+mod batch;
+mod circuits;
+mod crowd;
+mod decide;
+mod entry;
+mod index;
+mod key;
+mod notes;
+mod rules;
+mod slots;
+mod step;
+mod waves;
+
+pub use batch::{Next, Target};
+pub use circuits::GLOBAL;
+pub use decide::{Circumstances, Figures};
+pub use index::{Index, MAX_SWEEPS, Settings};
+pub use key::{Holder, SweepKey};
+pub use rules::Rules;
+pub use slots::SlotSeen;
+pub use step::Step;

@@ -1,0 +1,186 @@
+//! A cluster in memory, in simulated time, around the coordinator's real decisions: objects with versions, writes that
+//! are compared and swapped, agents that renew, sweep and report.
+//!
+//! Nothing is decided here: [`World::turn`] asks `podsweep::rollout` and carries out what that says.
+
+mod agents;
+mod objects;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use podsweep::breaker::GlobalBreaker;
+use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepSpec, SweepStatus};
+use podsweep::policy::Spec;
+use podsweep::report::Health;
+use podsweep::rollout::{Circumstances, Figures, Index, Rules, Settings, Step, SweepKey};
+
+use agents::Agents;
+pub use agents::Course;
+use objects::Objects;
+
+/// How long a slot's Lease lasts.
+pub const LEASE: Duration = Duration::from_secs(120);
+
+/// Everything.
+pub struct World {
+    /// What the API server holds.
+    pub objects: Objects,
+    agents: Agents,
+    index: Index,
+    settings: Settings,
+    rules: BTreeMap<String, Rules>,
+    now: Duration,
+    /// Most slots that agents worked under at one time.
+    pub most_running: usize,
+    /// What the last turn found.
+    pub figures: Figures,
+    /// Whether sweeps may begin.
+    pub hours: Result<(), String>,
+}
+
+impl World {
+    /// With this many free slots, whose sweeps all go the same `course`.
+    pub fn new(slots: usize, course: Course) -> Self {
+        let global = GlobalBreaker { open: 3, window: Duration::from_secs(600) };
+        let settings = Settings { global, ttl: Duration::from_secs(3600) };
+        let mut world = Self {
+            objects: Objects::default(),
+            agents: Agents::new(course),
+            index: Index::new(settings),
+            settings,
+            rules: BTreeMap::new(),
+            now: Duration::ZERO,
+            most_running: 0,
+            figures: Figures::default(),
+            hours: Ok(()),
+        };
+        for slot in 0..slots {
+            world.objects.make_slot(&format!("podsweep-slot-{slot}"));
+        }
+        world.tell();
+        world
+    }
+
+    /// Makes a policy, or changes one: its generation is one more.
+    pub fn policy(&mut self, name: &str, spec: &Spec) {
+        let generation = self.rules.get(name).map_or(1, |rules| rules.generation + 1);
+        self.rules.insert(name.to_owned(), Rules::of(spec, generation, None));
+        self.tell();
+    }
+
+    /// Asks for a sweep of a container of its own, in namespace `shop`.
+    pub fn ask(&mut self, workload: &str, node: &str, policy: &str, urgency: u32) -> SweepKey {
+        let number = self.objects.sweeps_made();
+        let spec = SweepSpec {
+            node: node.into(),
+            pod: PodReference { name: format!("pod-{number}"), uid: format!("pod-uid-{number}") },
+            container: "app".into(),
+            container_id: None,
+            workload: format!("Deployment/{workload}"),
+            policy: policy.into(),
+            mode: None,
+            requested_by: RequestedBy::Agent,
+            rollout: None,
+            asked: Asked { trigger: "Burst".into(), message: String::new(), urgency },
+            zone: None,
+            attempt: 0,
+            ttl: None,
+            abort: false,
+        };
+        let key = self.objects.make_sweep(&format!("app-{number:06}"), spec, self.now);
+        self.tell();
+        key
+    }
+
+    /// The time since the beginning.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Lets time pass, a turn every `step`.
+    pub fn run(&mut self, time: Duration, step: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += step;
+            self.turn();
+        }
+    }
+
+    /// As [`Self::run`] by the second.
+    pub fn seconds(&mut self, seconds: u64) {
+        self.run(Duration::from_secs(seconds), Duration::from_secs(1));
+    }
+
+    /// The agents act, then the coordinator decides until it has nothing more to say.
+    pub fn turn(&mut self) {
+        self.agents.act(&mut self.objects, self.now);
+        self.most_running = self.most_running.max(self.agents.working());
+        self.tell();
+        // Grant and admission are two turns; a coordinator has some of them in a second.
+        for _ in 0..3 {
+            let wall = Timestamp::UNIX_EPOCH + self.now;
+            let circumstances = Circumstances { now: self.now, wall, hours: self.hours.clone() };
+            let (steps, figures) = self.index.decide(&circumstances);
+            self.figures = figures;
+            if steps.is_empty() {
+                break;
+            }
+            for step in steps {
+                self.carry_out(step);
+            }
+            self.tell();
+        }
+    }
+
+    /// Another coordinator leads, which knows only what the API server holds.
+    pub fn new_leader(&mut self) {
+        self.index = Index::new(self.settings);
+        self.objects.all_changed();
+        self.tell();
+    }
+
+    /// Somebody deletes a breaker.
+    pub fn reset(&mut self, breaker: &str) {
+        self.objects.delete_breaker(breaker);
+        self.tell();
+    }
+
+    /// The agent of this sweep says nothing any more, and its deadline passes.
+    pub fn kill_agent_of(&mut self, key: &SweepKey) {
+        self.agents.kill(key);
+    }
+
+    /// How the container of this sweep will fare.
+    pub fn will_be(&mut self, key: &SweepKey, health: Health, sign: &str) {
+        self.agents.will_be(key, health, sign);
+    }
+
+    /// A Sweep's status.
+    pub fn status(&self, key: &SweepKey) -> SweepStatus {
+        self.objects.sweep(key).and_then(|sweep| sweep.status.clone()).unwrap_or_default()
+    }
+
+    /// Its phase, as kubectl shows it.
+    pub fn phase(&self, key: &SweepKey) -> String {
+        format!("{:?}", self.status(key).phase)
+    }
+
+    /// Sweeps that run now.
+    pub fn running(&self) -> Vec<SweepKey> {
+        let runs = |sweep: &&Sweep| sweep.status.as_ref().is_some_and(|status| status.phase.is_running());
+        self.objects.sweeps().filter(runs).map(objects::key).collect()
+    }
+
+    fn tell(&mut self) {
+        for (name, rules) in &self.rules {
+            self.index.observe_policy(name, Some(rules.clone()));
+        }
+        self.objects.tell(&mut self.index, self.now);
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        self.objects.carry_out(step, LEASE, self.now);
+    }
+}
