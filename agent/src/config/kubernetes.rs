@@ -168,7 +168,7 @@ mod tests {
         let places: Vec<&str> = shown.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
         let expected = ["policies", "kubernetes.kubeconfig", "kubernetes.nodeName", "kubernetes.namespace"];
         assert_eq!(places, expected, "{shown}");
-        assert!(parse("kubernetes: {node: x}").unwrap_err().contains("did you mean"));
+        assert!(parse("kubernetes: {nodeNam: x}").unwrap_err().contains("did you mean"));
         assert!(parse("kubernetes: {protectQos: [guaranteed]}").is_err());
     }
 
