@@ -66,24 +66,15 @@ fn a_stale_write_is_refused_and_the_audit_has_every_write() {
     assert!(refused.contains("Conflict") || refused.contains("object has been modified"), "{refused}");
 
     let ours: Vec<_> = plane.audit().unwrap().into_iter().filter(|record| record.is_of("leases")).collect();
-    let ours = ours
-        .iter()
-        .filter(|record| record.object_ref.as_ref().unwrap().name == "slot-0" && record.verb != "get");
+    let ours = ours.iter().filter(|record| record.object_ref.as_ref().unwrap().name == "slot-0" && record.verb != "get");
     let seen: Vec<_> = ours
         .map(|record| {
-            let holder =
-                record.request_object.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
-            (
-                record.verb.clone(),
-                holder.unwrap_or_default().to_owned(),
-                record.code().unwrap(),
-                record.has_written(),
-            )
+            let holder = record.request_object.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
+            (record.verb.clone(), holder.unwrap_or_default().to_owned(), record.code().unwrap(), record.has_written())
         })
         .collect();
     let expected = [("create", "a", 201, true), ("update", "b", 200, true), ("update", "c", 409, false)];
-    let expected =
-        expected.map(|(verb, holder, code, wrote)| (verb.to_owned(), holder.to_owned(), code, wrote));
+    let expected = expected.map(|(verb, holder, code, wrote)| (verb.to_owned(), holder.to_owned(), code, wrote));
     assert_eq!(seen, expected);
 }
 
@@ -107,10 +98,10 @@ fn custom_resources_are_checked_by_their_schema_and_stored() {
         },
     });
     kubectl.apply_object(&definition).unwrap();
-    kubectl
-        .run(&["wait", "--for=condition=Established", "crd/trials.podsweep.test", "--timeout=30s"])
-        .unwrap();
-    let trial = |waves: i32| json!({"apiVersion": "podsweep.test/v1", "kind": "Trial", "metadata": {"name": "t"}, "spec": {"waves": waves}});
+    kubectl.run(&["wait", "--for=condition=Established", "crd/trials.podsweep.test", "--timeout=30s"]).unwrap();
+    let trial = |waves: i32| {
+        json!({"apiVersion": "podsweep.test/v1", "kind": "Trial", "metadata": {"name": "t"}, "spec": {"waves": waves}})
+    };
     // It is served a moment after it is established.
     wait::until_true("the resource is served", GONE_WITHIN, || Ok(kubectl.get(&["trials"]).is_ok())).unwrap();
     let refused = kubectl.apply_object(&trial(0)).unwrap_err().to_string();
@@ -124,8 +115,7 @@ fn a_paused_api_server_answers_nobody_and_a_killed_one_keeps_what_it_had() {
     let mut plane = plane();
     let kubectl = plane.kubectl().unwrap();
     kubectl.run_with(&["create", "-f", "-"], &lease("a", None).to_string()).unwrap();
-    let answers =
-        || kubectl.output(&["get", "--raw", "/readyz", "--request-timeout=1s"]).unwrap().status.success();
+    let answers = || kubectl.output(&["get", "--raw", "/readyz", "--request-timeout=1s"]).unwrap().status.success();
     assert!(answers());
     plane.pause().unwrap();
     assert!(!answers(), "it answers though it is paused");
@@ -145,11 +135,9 @@ fn one_client_can_be_cut_off_and_the_others_go_on() {
     let proxy = plane.proxy().unwrap();
     let own = plane.kubeconfig_of("alone", Some("system:masters"), &proxy.server()).unwrap();
     let alone = plane.kubectl_with(&own).unwrap();
-    let answers =
-        || alone.output(&["get", "--raw", "/readyz", "--request-timeout=1s"]).unwrap().status.success();
+    let answers = || alone.output(&["get", "--raw", "/readyz", "--request-timeout=1s"]).unwrap().status.success();
     assert!(answers());
-    for make_bad in [podsweep_tests::cluster::proxy::Proxy::cut, podsweep_tests::cluster::proxy::Proxy::stall]
-    {
+    for make_bad in [podsweep_tests::cluster::proxy::Proxy::cut, podsweep_tests::cluster::proxy::Proxy::stall] {
         make_bad(&proxy);
         assert!(!answers(), "it is answered though it is cut off");
         plane.kubectl().unwrap().run(&["get", "--raw", "/readyz"]).unwrap();
