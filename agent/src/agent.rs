@@ -107,5 +107,5 @@ fn outside(config: &Config, stores: &Stores) -> anyhow::Result<Outside> {
     let collector = collector
         .map(|settings| CloudEvents::start(settings, &node, Arc::clone(&stores.metrics)))
         .transpose()?;
-    Ok(Outside { pods: None, collector })
+    Ok(Outside { collector, ..Outside::default() })
 }

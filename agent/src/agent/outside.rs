@@ -3,6 +3,8 @@
 //!
 //! In: sweeps that ended, refusals that are news, the breakers. Out: what is told of them. Must never: wait.
 
+use std::sync::OnceLock;
+
 use crate::breaker::BreakerView;
 use crate::inventory::Container;
 use crate::kubernetes::events::{Kind, PodEvent, PodEvents, PodReference, is_for_owners};
@@ -12,8 +14,8 @@ use crate::report::{CloudEvents, Health, Outcome, SweepRecord};
 /// Those who are told.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
-    /// Owners of pods.
-    pub(super) pods: Option<PodEvents>,
+    /// Owners of pods. Set once the agent talks to an API server; never by itself.
+    pub(super) pods: OnceLock<PodEvents>,
     /// A collector.
     pub(super) collector: Option<CloudEvents>,
 }
@@ -52,7 +54,7 @@ impl Outside {
     }
 
     fn tell(&self, container: &Container, kind: Kind, note: String) {
-        if let (Some(pods), Some(pod)) = (&self.pods, pod(container)) {
+        if let (Some(pods), Some(pod)) = (self.pods.get(), pod(container)) {
             pods.tell(PodEvent { pod, container: container.names.container.clone(), kind, note });
         }
     }
