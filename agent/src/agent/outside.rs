@@ -12,7 +12,7 @@ use crate::report::{CloudEvents, Health, Outcome, SweepRecord};
 /// Those who are told.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
-    /// Owners of pods.
+    /// Owners of pods; `None` on a host by itself.
     pub(super) pods: Option<PodEvents>,
     /// A collector.
     pub(super) collector: Option<CloudEvents>,
