@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use podsweep::kubernetes::resources::{
@@ -22,6 +23,8 @@ use serde_json::{Value, json};
 const PREFIX: &str = "podsweep-cluster";
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
 const SYSTEM: &str = "podsweep-system";
+/// Of those that kubernetes-validate has the schemas of: the oldest that is still supported, and the newest.
+const CURRENT_SERVERS: [&str; 2] = ["1.33.0", "1.37.0"];
 const KINDS: [&str; 4] = ["sweeppolicies", "sweeps", "sweeprollouts", "breakers"];
 
 /// A policy with every field that has a pattern, a bound or a word of its own.
@@ -130,6 +133,26 @@ fn kustomize_makes_of_the_base_what_is_rendered() {
     let base = deploy("base");
     let made = plane.kubectl().unwrap().run(&["kustomize", base.to_str().unwrap()]).unwrap();
     assert_eq!(objects(&made), objects(&manifest("podsweep-older.yaml")));
+}
+
+/// In xtask's cache, by the same variable and default as in xtask/src/command.rs.
+fn kubernetes_validate() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    let cache = std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from);
+    cache.join("kubernetes-validate/environment/bin/kubernetes-validate")
+}
+
+#[test]
+fn what_is_rendered_is_valid_for_current_servers() {
+    let program = kubernetes_validate();
+    assert!(program.exists(), "no {}: run `cargo xtask setup --level cluster`", program.display());
+    for version in CURRENT_SERVERS {
+        for file in ["podsweep.yaml", "podsweep-older.yaml", "components/exec/rights.yaml"] {
+            let mut validate = Command::new(&program);
+            let said = validate.args(["-k", version, "--strict", "--quiet"]).arg(deploy(file)).output().unwrap();
+            assert!(said.status.success(), "{file} on {version}: {}", String::from_utf8_lossy(&said.stderr));
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::command::{cache, output, program, run, step};
 use crate::lock::alone_in;
 
-/// Has the schemas of the servers from 1.30 or so on; tests/tests/cluster_deploy.rs names those that it is asked for.
+/// tests/tests/cluster_deploy.rs names the servers that it is asked about.
 const RELEASE: &str = "kubernetes-validate==1.37.0";
 /// Which release the environment has: written last.
 const DONE: &str = "release";
