@@ -47,6 +47,12 @@ impl Known {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sweeps and slots that are known.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let index = self.index();
+        (index.sweeps(), index.slots())
+    }
+
     /// A change.
     pub(super) fn change(&self, change: impl FnOnce(&mut Index, Duration)) {
         // The time is taken last: nothing was seen before it was told.

@@ -101,11 +101,9 @@ pub(super) async fn lead(
         while watches.current().is_err() {
             tokio::time::sleep(LOOK).await;
         }
-        tracing::info!(
-            sweeps = known.index().sweeps(),
-            slots = known.index().slots(),
-            "everything is listed"
-        );
+        // One look: a second one within the same expression would wait for the first.
+        let (sweeps, slots) = known.counts();
+        tracing::info!(sweeps, slots, "everything is listed");
         loop {
             match watches.current() {
                 Ok(()) => {
