@@ -245,10 +245,10 @@ fn the_owners_of_namespace_and_pod_have_a_word() {
     cluster.annotate(&of_namespace, "-");
     wait_until_let_through(&agent, &pod.container);
 
-    let metrics = agent.api().metrics().unwrap();
     for resource in ["pods", "namespaces", "sweeppolicies"] {
         let current = format!("podsweep_kubernetes_watch_current{{resource=\"{resource}\"}} 1");
-        assert!(metrics.contains(&current), "{resource}: {metrics}");
+        let shown = || Ok(agent.api().metrics()?.contains(&current));
+        wait::until_true(&current, TOLD_WITHIN, shown).unwrap();
     }
 }
 
@@ -322,8 +322,10 @@ fn an_agent_that_is_cut_off_lets_nothing_begin_and_comes_back_by_itself() {
 
     way.cut();
     wait_until_decides(&agent, &pod.container, 3, "ApiStale", STALE_WITHIN);
-    let metrics = agent.api().metrics().unwrap();
-    assert!(metrics.contains("podsweep_kubernetes_watch_current{resource=\"pods\"} 0"), "{metrics}");
+    // Metrics are brought up to date once a second.
+    let shown =
+        || Ok(agent.api().metrics()?.contains("podsweep_kubernetes_watch_current{resource=\"pods\"} 0"));
+    wait::until_true("the metric shows it", TOLD_WITHIN, shown).unwrap();
     // It goes on looking.
     let another = Container::start(PREFIX).unwrap();
     agent.knows(another.cgroup_id().unwrap(), TOLD_WITHIN).unwrap();
