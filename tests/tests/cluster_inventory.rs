@@ -6,15 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use podsweep::kubernetes::resources::definitions;
 use podsweep::policy::chain::Step;
 use podsweep::report::{Health, Phase};
 use podsweep_tests::agent::Agent;
 use podsweep_tests::cgroup::Cgroup;
 use podsweep_tests::cluster::control_plane::{ControlPlane, Options};
+use podsweep_tests::cluster::daemon::Daemon;
 use podsweep_tests::cluster::kubectl::Kubectl;
 use podsweep_tests::container::Container;
 use podsweep_tests::wait;
@@ -23,6 +25,7 @@ use podsweep_tests::workspace::Workspace;
 use serde_json::{Value, json};
 
 const PREFIX: &str = "podsweep-test";
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base");
 const NODE: &str = "node-1";
 const NAMESPACE: &str = "shop";
 const POD: &str = "cart-7d9f5c-x2x4z";
@@ -44,11 +47,11 @@ impl Cluster {
     fn start() -> Self {
         let plane = ControlPlane::start(PREFIX, Options::default()).unwrap();
         let kubectl = plane.kubectl().unwrap();
-        for definition in definitions() {
-            kubectl.apply(&serde_json::to_string(&definition).unwrap()).unwrap();
+        for file in ["namespace.yaml", "crds.yaml", "slots.yaml"] {
+            kubectl.apply(&fs::read_to_string(Path::new(BASE).join(file)).unwrap()).unwrap();
         }
-        let served = || Ok(kubectl.get(&["sweeppolicies"]).is_ok());
-        wait::until_true("SweepPolicy is served", TOLD_WITHIN, served).unwrap();
+        let served = || Ok(["sweeppolicies", "sweeps"].iter().all(|plural| kubectl.get(&[*plural]).is_ok()));
+        wait::until_true("the custom resources are served", TOLD_WITHIN, served).unwrap();
         kubectl.run(&["create", "namespace", NAMESPACE]).unwrap();
         Self { plane, kubectl }
     }
@@ -107,6 +110,16 @@ impl Cluster {
     fn annotate(&self, object: &str, word: &str) {
         let annotation = format!("podsweep.io/sweep{word}");
         self.kubectl.run(&["annotate", "--overwrite", object, &annotation, "-n", NAMESPACE]).unwrap();
+    }
+
+    /// Grants slots for as long as it is kept.
+    fn coordinator(&self) -> Daemon {
+        let config = self.plane.path("coordinator.yaml");
+        let kubeconfig = self.plane.admin();
+        fs::write(&config, json!({"kubeconfig": kubeconfig, "listen": "127.0.0.1:0"}).to_string()).unwrap();
+        let mut command = Command::new(podsweep_tests::image::program("podsweep").unwrap());
+        command.args(["coordinator", "--config"]).arg(&config);
+        self.plane.daemon("coordinator", &mut command).unwrap()
     }
 
     fn policy(&self, name: &str, spec: &Value) -> anyhow::Result<String> {
@@ -232,10 +245,10 @@ fn the_owners_of_namespace_and_pod_have_a_word() {
     cluster.annotate(&of_namespace, "-");
     wait_until_let_through(&agent, &pod.container);
 
-    let metrics = agent.api().metrics().unwrap();
     for resource in ["pods", "namespaces", "sweeppolicies"] {
         let current = format!("podsweep_kubernetes_watch_current{{resource=\"{resource}\"}} 1");
-        assert!(metrics.contains(&current), "{resource}: {metrics}");
+        let shown = || Ok(agent.api().metrics()?.contains(&current));
+        wait::until_true(&current, TOLD_WITHIN, shown).unwrap();
     }
 }
 
@@ -309,8 +322,10 @@ fn an_agent_that_is_cut_off_lets_nothing_begin_and_comes_back_by_itself() {
 
     way.cut();
     wait_until_decides(&agent, &pod.container, 3, "ApiStale", STALE_WITHIN);
-    let metrics = agent.api().metrics().unwrap();
-    assert!(metrics.contains("podsweep_kubernetes_watch_current{resource=\"pods\"} 0"), "{metrics}");
+    // Metrics are brought up to date once a second.
+    let shown =
+        || Ok(agent.api().metrics()?.contains("podsweep_kubernetes_watch_current{resource=\"pods\"} 0"));
+    wait::until_true("the metric shows it", TOLD_WITHIN, shown).unwrap();
     // It goes on looking.
     let another = Container::start(PREFIX).unwrap();
     agent.knows(another.cgroup_id().unwrap(), TOLD_WITHIN).unwrap();
@@ -339,34 +354,47 @@ fn an_api_server_that_starts_again_is_heard_again_though_nothing_has_changed() {
 }
 
 #[test]
-fn a_container_that_ceases_to_be_ready_after_its_sweep_was_harmed_and_of_a_deleted_one_nobody_knows() {
+fn a_container_that_ceases_to_be_ready_after_its_sweep_was_harmed() {
+    let harmed = observed_while(|cluster| {
+        cluster.change_status(|container| container["ready"] = json!(false));
+    });
+    assert_eq!(harmed, (Health::Harmed, "NotReady".to_owned()));
+}
+
+#[test]
+fn of_a_container_whose_pod_is_deleted_after_its_sweep_nobody_knows() {
+    let deleted = observed_while(|cluster| {
+        // With its grace period: nobody is there to end it, so it stays as one that is leaving.
+        cluster.kubectl.run(&["delete", "pod", POD, "-n", NAMESPACE, "--wait=false"]).unwrap();
+    });
+    assert_eq!(deleted, (Health::Unknown, "PodDeleted".to_owned()));
+}
+
+/// What the observation after a sweep finds when this happens meanwhile.
+fn observed_while(happens: impl Fn(&Cluster)) -> (Health, String) {
     let cluster = Cluster::start();
+    let _coordinator = cluster.coordinator();
     let agent = cluster.agent(&cluster.plane.server(), &json!({}));
     let mut spec = cart();
     spec["sweep"] = json!({"batchSize": 1000, "batchInterval": "100ms"});
     spec["rollout"] = json!({"observe": "1m"});
-    spec["breakers"] = json!({"workload": {"notReady": 2}});
     cluster.policy("cart", &spec).unwrap();
     let mut pod = in_pod(&cluster.make_pod());
     cluster.report(&pod.id);
     wait_until_let_through(&agent, &pod.container);
-    let mut swept = |harm: &dyn Fn()| {
-        pod.container.storm(&Plan { odd: 0, ..Plan::small(500) }, STORM_WITHIN).unwrap();
-        pod.container.grow_old();
-        let id = agent.api().request_sweep(&pod.container.cgroup().path(), "cart").unwrap();
-        let observing = || Ok(agent.api().sweep(&id)?.phase == Phase::Observing);
-        wait::until_true("the sweep removed and observes", OBSERVED_WITHIN, observing).unwrap();
-        harm();
-        let record = agent.ended(&id, OBSERVED_WITHIN).unwrap();
-        (record.health.unwrap(), record.health_reason.unwrap())
-    };
-    let not_ready = || cluster.change_status(|container| container["ready"] = json!(false));
-    assert_eq!(swept(&not_ready), (Health::Harmed, "NotReady".to_owned()));
+    pod.container.storm(&Plan { odd: 0, ..Plan::small(500) }, STORM_WITHIN).unwrap();
+    pod.container.grow_old();
 
-    let delete = || {
-        // With its grace period: nobody is there to end it, so it stays as one that is leaving.
-        cluster.kubectl.run(&["delete", "pod", POD, "-n", NAMESPACE, "--wait=false"]).unwrap();
-    };
-    cluster.change_status(|container| container["ready"] = json!(true));
-    assert_eq!(swept(&delete), (Health::Unknown, "PodDeleted".to_owned()));
+    // In a cluster a wish is never granted at once.
+    let waits = agent.api().request_sweep(&pod.container.cgroup().path(), "cart").unwrap_err().to_string();
+    assert!(waits.contains("AwaitsSlot"), "{waits}");
+    let cgroup = pod.container.cgroup_id().unwrap();
+    let id = wait::until("the sweep removed and observes", OBSERVED_WITHIN, || {
+        let sweeps = agent.api().sweeps_of(cgroup)?;
+        Ok(sweeps.into_iter().find(|sweep| sweep.phase == Phase::Observing).map(|sweep| sweep.id))
+    });
+    let id = id.unwrap_or_else(|error| panic!("{error:#}\n{}", agent.log_end()));
+    happens(&cluster);
+    let record = agent.ended(&id, OBSERVED_WITHIN).unwrap();
+    (record.health.unwrap(), record.health_reason.unwrap())
 }
