@@ -138,7 +138,8 @@ fn kustomize_makes_of_the_base_what_is_rendered() {
 /// In xtask's cache, by the same variable and default as in xtask/src/command.rs.
 fn kubernetes_validate() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
-    let cache = std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from);
+    let cache =
+        std::env::var_os("PODSWEEP_CACHE").map_or_else(|| home().join(".cache/podsweep"), PathBuf::from);
     cache.join("kubernetes-validate/environment/bin/kubernetes-validate")
 }
 
@@ -149,7 +150,8 @@ fn what_is_rendered_is_valid_for_current_servers() {
     for version in CURRENT_SERVERS {
         for file in ["podsweep.yaml", "podsweep-older.yaml", "components/exec/rights.yaml"] {
             let mut validate = Command::new(&program);
-            let said = validate.args(["-k", version, "--strict", "--quiet"]).arg(deploy(file)).output().unwrap();
+            let said =
+                validate.args(["-k", version, "--strict", "--quiet"]).arg(deploy(file)).output().unwrap();
             assert!(said.status.success(), "{file} on {version}: {}", String::from_utf8_lossy(&said.stderr));
         }
     }

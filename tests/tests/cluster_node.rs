@@ -59,8 +59,10 @@ fn pods_run_restart_and_are_entered_each_in_a_cgroup_of_its_own() {
     assert_ne!(container_id(&again), container_id(&pod));
 
     kubectl.run(&["delete", "pod", "web", "--wait=true"]).unwrap();
-    wait::until_true("its cgroup is gone", POD_WITHIN, || Ok(find(node.cgroup().directory(), &cgroup).is_none()))
-        .unwrap();
+    wait::until_true("its cgroup is gone", POD_WITHIN, || {
+        Ok(find(node.cgroup().directory(), &cgroup).is_none())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -68,7 +70,8 @@ fn a_pod_reaches_the_api_server_as_itself() {
     let mut node = Node::start(PREFIX, &NodeOptions::default()).unwrap();
     let kubectl = node.kubectl().unwrap();
     node.run_pod(&Node::pod("client", &json!({})), POD_WITHIN).unwrap();
-    let script = "echo | /bin/busybox nc -w 5 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT && echo connected";
+    let script =
+        "echo | /bin/busybox nc -w 5 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT && echo connected";
     let said = kubectl.run(&["exec", "client", "--", "/bin/sh", "-c", script]).unwrap();
     assert!(said.contains("connected"), "{said}");
 
@@ -107,9 +110,11 @@ fn a_pod_that_floods_the_disk_is_evicted_and_its_neighbour_is_not() {
 
 #[test]
 fn nothing_of_a_node_stays() {
-    let mut node =
-        Node::start(PREFIX, &NodeOptions { disk: Some(Size { bytes: 2 << 30, inodes: 20_000 }), ..Default::default() })
-            .unwrap();
+    let mut node = Node::start(
+        PREFIX,
+        &NodeOptions { disk: Some(Size { bytes: 2 << 30, inodes: 20_000 }), ..Default::default() },
+    )
+    .unwrap();
     node.run_pod(&Node::pod("web", &json!({})), POD_WITHIN).unwrap();
     let folder = node.control_plane().folder().to_owned();
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();

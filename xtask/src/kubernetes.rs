@@ -93,7 +93,10 @@ fn make(downloads: &Downloads, store: &Path, key: &str) -> Result<()> {
     let workshop = Workshop::open(&folder, downloads)?;
     let made = workshop.make()?;
     if !is_finished(&made) {
-        bail!("{}: not all of {CONTROL_PLANE:?} and {NODE:?} are there, though all was built", made.display());
+        bail!(
+            "{}: not all of {CONTROL_PLANE:?} and {NODE:?} are there, though all was built",
+            made.display()
+        );
     }
     let place = store.join(key);
     remove(&place)?;
@@ -185,7 +188,8 @@ mod tests {
         make_current(&store, "old").unwrap();
         make_current(&store, "new").unwrap();
         tidy(&store, "new").unwrap();
-        let mut left: Vec<_> = fs::read_dir(&store).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(&store).unwrap().flatten().map(|entry| entry.file_name()).collect();
         left.sort();
         assert_eq!(left, ["current", "lock", "new"]);
         assert_eq!(fs::read_link(store.join(CURRENT)).unwrap(), Path::new("new"));

@@ -158,7 +158,8 @@ pub(crate) fn say(cannot: &[Obstacle]) {
 /// What of a level that can run is left out, and why.
 pub(crate) fn left_out(level: Level) -> Option<&'static str> {
     let is_without = level == Level::Cluster && kubernetes::extent() == Extent::ControlPlane;
-    is_without.then_some("tests of a node are not run: the folder KUBEBUILDER_ASSETS names has no kubelet for them")
+    is_without
+        .then_some("tests of a node are not run: the folder KUBEBUILDER_ASSETS names has no kubelet for them")
 }
 
 /// nextest's filter for all of `levels`.
@@ -189,7 +190,9 @@ mod tests {
     fn kubernetes_is_built_for_the_level_of_clusters_alone() {
         assert!(needs(&[Level::Cluster]).contains(&Need::Kubernetes));
         assert!(needs(&[Level::Cluster]).contains(&Need::Containers), "a node runs them");
-        assert!(!needs(&[Level::Unit, Level::Kernel, Level::Node, Level::Adversary]).contains(&Need::Kubernetes));
+        assert!(
+            !needs(&[Level::Unit, Level::Kernel, Level::Node, Level::Adversary]).contains(&Need::Kubernetes)
+        );
     }
 
     #[test]

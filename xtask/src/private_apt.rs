@@ -182,7 +182,9 @@ mod tests {
     fn source_packages_are_asked_for_only_where_they_are_wanted() {
         let own = strings(&["http://mirror.example/debian/"]);
         let with = sources(&own, &SUITES).unwrap();
-        assert!(with.ends_with(&format!("deb-src [signed-by={KEYRING}] http://mirror.example/debian bookworm main\n")));
+        assert!(with.ends_with(&format!(
+            "deb-src [signed-by={KEYRING}] http://mirror.example/debian bookworm main\n"
+        )));
         assert!(!sources(&own, &Suites { source: &[], ..SUITES }).unwrap().contains("deb-src"));
     }
 
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn no_debian_no_kernels() {
-        let refused = sources(&strings(&["http://archive.ubuntu.com/ubuntu/"]), &SUITES).unwrap_err().to_string();
+        let refused =
+            sources(&strings(&["http://archive.ubuntu.com/ubuntu/"]), &SUITES).unwrap_err().to_string();
         assert!(refused.contains("no Debian archive"), "{refused}");
     }
 

@@ -65,7 +65,8 @@ pub struct Status {
 impl Record {
     /// Whether it changed something.
     pub fn has_written(&self) -> bool {
-        let writes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        let writes =
+            matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         writes && self.code().is_some_and(|code| (200..300).contains(&code))
     }
 
@@ -85,7 +86,8 @@ pub(super) fn policy() -> Value {
     let with_bodies = WITH_BODIES.map(|(group, resource)| {
         // The status of a Sweep is a resource of its own here.
         let resources = [resource.to_owned(), format!("{resource}/status")];
-        let resources = if resource == "*" { vec!["*"] } else { resources.iter().map(String::as_str).collect() };
+        let resources =
+            if resource == "*" { vec!["*"] } else { resources.iter().map(String::as_str).collect() };
         json!({"level": "RequestResponse", "verbs": ["create", "update", "patch", "delete"],
                "resources": [{"group": group, "resources": resources}]})
     });

@@ -29,7 +29,12 @@ pub(super) struct Network {
 }
 
 /// Starts it; images and layers are kept below `data`.
-pub(super) fn start(plane: &ControlPlane, enclosure: &Enclosure, data: &Path, network: Network) -> Result<Daemon> {
+pub(super) fn start(
+    plane: &ControlPlane,
+    enclosure: &Enclosure,
+    data: &Path,
+    network: Network,
+) -> Result<Daemon> {
     let programs = plane.programs();
     let networks = plane.path("cni");
     fs::create_dir_all(&networks).with_context(|| format!("cannot make {}", networks.display()))?;

@@ -154,14 +154,20 @@ impl ControlPlane {
     }
 
     /// A kubeconfig for a service account, with a token as pods get it, by way of `server` (of a proxy, say).
-    pub fn kubeconfig_of_service_account(&self, namespace: &str, name: &str, server: &str) -> Result<PathBuf> {
+    pub fn kubeconfig_of_service_account(
+        &self,
+        namespace: &str,
+        name: &str,
+        server: &str,
+    ) -> Result<PathBuf> {
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_SECONDS},
         });
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-        let answer = self.kubectl()?.run_with(&["create", "--raw", &path, "-f", "-"], &request.to_string())?;
+        let answer =
+            self.kubectl()?.run_with(&["create", "--raw", &path, "-f", "-"], &request.to_string())?;
         let answer: Value = serde_json::from_str(&answer).context("no TokenRequest")?;
         let token = answer.pointer("/status/token").and_then(Value::as_str).context("no token")?;
         let identity = Identity::Token(token.to_owned());
@@ -267,12 +273,14 @@ impl ControlPlane {
         kubeconfig::write_secret(&self.path("tokens.key"), &private)?;
         kubeconfig::write_secret(&self.path("tokens.pub"), &public)?;
         let policy = self.path("audit.json");
-        fs::write(&policy, audit::policy().to_string()).with_context(|| format!("cannot write {}", policy.display()))
+        fs::write(&policy, audit::policy().to_string())
+            .with_context(|| format!("cannot write {}", policy.display()))
     }
 
     fn start_etcd(&mut self) -> Result<()> {
         let data = self.workspace.folder("etcd")?;
-        let [client, peer] = [self.ports.etcd, self.ports.etcd_peer].map(|port| format!("http://127.0.0.1:{port}"));
+        let [client, peer] =
+            [self.ports.etcd, self.ports.etcd_peer].map(|port| format!("http://127.0.0.1:{port}"));
         let mut etcd = self.programs.command("etcd")?;
         etcd.arg("--data-dir").arg(data);
         etcd.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);

@@ -36,7 +36,9 @@ impl Daemon {
     /// An error with the end of its log, where it has ended.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.process.try_wait()? {
-            Some(status) => bail!("{} has ended ({status}); the end of its log:\n{}", self.name, self.log_end()),
+            Some(status) => {
+                bail!("{} has ended ({status}); the end of its log:\n{}", self.name, self.log_end())
+            }
             None => Ok(()),
         }
     }
@@ -72,7 +74,8 @@ impl Daemon {
 
     fn send(&mut self, signal: Signal) -> Result<()> {
         self.check_alive()?; // else its id may be somebody else's
-        kill(Pid::from_raw(self.pid()?), signal).with_context(|| format!("cannot send {signal} to {}", self.name))
+        kill(Pid::from_raw(self.pid()?), signal)
+            .with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 }
 

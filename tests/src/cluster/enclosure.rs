@@ -24,7 +24,8 @@ const EMPTY_FOLDERS: [&str; 3] = ["/run", "/var/lib", "/var/log"];
 /// is no single command, which the shell would become.
 const WAIT: &str = "echo ready; cat > /dev/null; :";
 /// The first process of a node sees its own processes only, and an interface `lo` that works.
-const WAIT_ON_A_NODE: &str = "mount -t proc proc /proc && ip link set lo up && echo ready && cat > /dev/null; :";
+const WAIT_ON_A_NODE: &str =
+    "mount -t proc proc /proc && ip link set lo up && echo ready && cat > /dev/null; :";
 
 /// The kernel takes milliseconds for it, unless a process hangs in the kernel.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(20);
@@ -68,7 +69,9 @@ impl Enclosure {
         let enclosure = Self { first, namespaces: namespaces? };
         match said.as_str() {
             "ready\n" => Ok(enclosure),
-            _ => bail!("the first process of a network and mounts of their own failed; what it said is above"),
+            _ => {
+                bail!("the first process of a network and mounts of their own failed; what it said is above")
+            }
         }
     }
 

@@ -77,7 +77,8 @@ fn sha256(file: &Path) -> Result<String> {
 }
 
 fn said(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", shown(command.get_program())))?;
+    let output =
+        command.output().with_context(|| format!("cannot start {}", shown(command.get_program())))?;
     if !output.status.success() {
         bail!("{}: {}", shown(command.get_program()), String::from_utf8_lossy(&output.stderr).trim());
     }

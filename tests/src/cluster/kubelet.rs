@@ -60,7 +60,8 @@ impl Kubelet<'_> {
         let resolver = folder.join("resolv.conf");
         fs::write(&resolver, "")?;
         let config = folder.join("config.json");
-        let files = Files { authority: &authority, certificate: &certificate, key: &key, resolver: &resolver };
+        let files =
+            Files { authority: &authority, certificate: &certificate, key: &key, resolver: &resolver };
         fs::write(&config, self.configuration(files).to_string())?;
 
         let mut kubelet = plane.programs().command("kubelet")?;
@@ -74,15 +75,18 @@ impl Kubelet<'_> {
             kubelet.arg(format!("--{flag}={}", path.display()));
         }
         kubelet.arg(format!("--hostname-override={}", self.name)).arg(format!("--node-ip={}", self.address));
-        kubelet.args(["--container-runtime=remote", &format!("--container-runtime-endpoint=unix://{SOCKET}")]);
+        kubelet
+            .args(["--container-runtime=remote", &format!("--container-runtime-endpoint=unix://{SOCKET}")]);
         // Else it would be removed as unused when the disk is full, and no pod start any more.
         kubelet.arg(format!("--pod-infra-container-image={}", PAUSE.name));
         plane.daemon("kubelet", &mut kubelet)
     }
 
     fn configuration(&self, files: Files<'_>) -> Value {
-        let eviction: BTreeMap<_, _> =
-            [(NEVER.0, NEVER.1)].into_iter().chain(self.eviction.iter().map(|(k, v)| (*k, v.as_str()))).collect();
+        let eviction: BTreeMap<_, _> = [(NEVER.0, NEVER.1)]
+            .into_iter()
+            .chain(self.eviction.iter().map(|(k, v)| (*k, v.as_str())))
+            .collect();
         json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",

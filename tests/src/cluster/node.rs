@@ -120,7 +120,8 @@ impl Node {
 
     /// A pod of one container of the tests' image, `main`; `container` is written over what that has.
     pub fn pod(name: &str, container: &Value) -> Value {
-        let mut whole = json!({"name": "main", "image": SERVICE_IMAGE.name, "imagePullPolicy": "Never", "stdin": true});
+        let mut whole =
+            json!({"name": "main", "image": SERVICE_IMAGE.name, "imagePullPolicy": "Never", "stdin": true});
         if let (Some(whole), Some(container)) = (whole.as_object_mut(), container.as_object()) {
             whole.extend(container.clone());
         }
@@ -176,7 +177,8 @@ impl Node {
     }
 
     fn start_controllers(&mut self) -> Result<()> {
-        let admin = self.plane.kubeconfig_of("controllers", Some("system:masters"), &Self::server_on_node())?;
+        let admin =
+            self.plane.kubeconfig_of("controllers", Some("system:masters"), &Self::server_on_node())?;
         let kubeconfig = format!("--kubeconfig={}", admin.display());
         let path = |name| self.plane.path(name).display().to_string();
         let mut manager = self.plane.programs().command("kube-controller-manager")?;
@@ -187,7 +189,8 @@ impl Node {
         let mut scheduler = self.plane.programs().command("kube-scheduler")?;
         scheduler.args([&kubeconfig, "--leader-elect=false"]);
         scheduler.arg(format!("--cert-dir={}", path("scheduler")));
-        for (name, command) in [("kube-controller-manager", &mut manager), ("kube-scheduler", &mut scheduler)] {
+        for (name, command) in [("kube-controller-manager", &mut manager), ("kube-scheduler", &mut scheduler)]
+        {
             let daemon = self.plane.daemon(name, command)?;
             self.daemons.push(daemon);
         }
@@ -217,7 +220,10 @@ impl Node {
 /// Whether an object's status has a condition that is true.
 pub fn has_condition(object: &Value, kind: &str) -> bool {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| condition["type"] == kind && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
 /// The bridge is there before the first pod: the kubelet's address is on it. The address of the service `kubernetes` is
@@ -232,7 +238,8 @@ fn make_network() -> Result<()> {
         &["link", "set", NETWORK.bridge, "up"],
         &["address", "add", &service, "dev", "lo"],
     ] {
-        let output = Command::new("ip").args(words).output().context("cannot start ip: apt-get install iproute2")?;
+        let output =
+            Command::new("ip").args(words).output().context("cannot start ip: apt-get install iproute2")?;
         if !output.status.success() {
             bail!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }

@@ -50,7 +50,8 @@ fn delete(runc: &mut Command, call: &Call<'_>, cgroups: &Cgroups) -> Result<Exit
 }
 
 fn join(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot make the cgroup {}", directory.display()))?;
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the cgroup {}", directory.display()))?;
     let procs = directory.join("cgroup.procs");
     fs::write(&procs, "0").with_context(|| format!("cannot write {}", procs.display()))
 }
@@ -109,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_call_is_told_by_its_subcommand_whatever_stands_before_it() {
-        let line = "--root /run/r --log /b/log.json --log-format json create --bundle /b --pid-file /b/init.pid id1";
+        let line =
+            "--root /run/r --log /b/log.json --log-format json create --bundle /b --pid-file /b/init.pid id1";
         let create = words(line);
         assert_eq!(Call(&create).subcommand(), Some("create"));
         assert_eq!(Call(&create).value("--bundle"), Some(OsStr::new("/b")));
@@ -120,7 +122,8 @@ mod tests {
     fn a_containers_cgroup_is_in_runcs_record() {
         let root = std::env::temp_dir().join(format!("podsweep-node-runc-{}", std::process::id()));
         fs::create_dir_all(root.join("id1")).unwrap();
-        fs::write(root.join("id1/state.json"), r#"{"config": {"cgroups": {"path": "/kubepods/x"}}}"#).unwrap();
+        fs::write(root.join("id1/state.json"), r#"{"config": {"cgroups": {"path": "/kubepods/x"}}}"#)
+            .unwrap();
         let line = words(&format!("--root {} delete id1", root.display()));
         assert_eq!(Call(&line).cgroup_of_container().unwrap(), "/kubepods/x");
         fs::remove_dir_all(root).unwrap();

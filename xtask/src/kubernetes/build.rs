@@ -58,7 +58,8 @@ pub(crate) struct Workshop<'a> {
 impl<'a> Workshop<'a> {
     /// Opens it, or makes it.
     pub(crate) fn open(folder: &Path, downloads: &'a Downloads) -> Result<Self> {
-        fs::create_dir_all(folder.join("bin")).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder.join("bin"))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), downloads })
     }
 
@@ -66,7 +67,9 @@ impl<'a> Workshop<'a> {
     pub(crate) fn make(&self) -> Result<PathBuf> {
         self.once("debian", |half| self.unpack_packages(half))?;
         self.once("go/src/k8s.io/kubernetes", |half| self.unpack_source(half))?;
-        self.once("openapi-gen", |half| self.build("k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen", half))?;
+        self.once("openapi-gen", |half| {
+            self.build("k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen", half)
+        })?;
         self.once("openapi", |half| self.generate_openapi(half))?;
         for (number, name) in PROGRAMS.iter().enumerate() {
             let what = format!("bin/{name}");
@@ -115,7 +118,13 @@ impl<'a> Workshop<'a> {
         step("kubernetes: its OpenAPI definitions (a minute)");
         let packages = openapi::packages(&self.tree())?;
         let mut generate = self.tool(&self.folder.join("openapi-gen"));
-        generate.args(["--logtostderr", "-p", "k8s.io/kubernetes/pkg/generated/openapi", "-O", "zz_generated.openapi"]);
+        generate.args([
+            "--logtostderr",
+            "-p",
+            "k8s.io/kubernetes/pkg/generated/openapi",
+            "-O",
+            "zz_generated.openapi",
+        ]);
         generate.args(["-h", "hack/boilerplate/boilerplate.generatego.txt", "-i", &packages.join(","), "-r"]);
         run(generate.arg(self.folder.join("violations")))?;
         fs::write(half, "").with_context(|| format!("cannot write {}", half.display()))
@@ -124,7 +133,17 @@ impl<'a> Workshop<'a> {
     fn build(&self, package: &str, half: &Path) -> Result<()> {
         let mut build = self.tool(&self.debian(GO)?.join("bin/go"));
         // Without the clouds, a third of the code.
-        build.args(["build", "-p", JOBS, "-trimpath", "-tags", "providerless", "-ldflags", &linker_flags(), "-o"]);
+        build.args([
+            "build",
+            "-p",
+            JOBS,
+            "-trimpath",
+            "-tags",
+            "providerless",
+            "-ldflags",
+            &linker_flags(),
+            "-o",
+        ]);
         run(build.arg(half).arg(package))
     }
 

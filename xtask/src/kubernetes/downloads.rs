@@ -68,7 +68,10 @@ impl Downloads {
     pub(crate) fn packages(&self) -> Result<Vec<PathBuf>> {
         let found = self.ending(".deb")?;
         if found.len() != PACKAGES.len() {
-            bail!("{}: not the packages {PACKAGES:?}: remove it, and it is made again", self.folder.display());
+            bail!(
+                "{}: not the packages {PACKAGES:?}: remove it, and it is made again",
+                self.folder.display()
+            );
         }
         Ok(found)
     }

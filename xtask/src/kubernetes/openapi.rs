@@ -19,7 +19,8 @@ const LEFT_OUT: [&str; 2] = ["code-generator", "sample-apiserver"];
 pub(crate) fn packages(tree: &Path) -> Result<Vec<String>> {
     let mut folders = BTreeSet::new();
     for root in ROOTS {
-        collect(&tree.join(root), &mut folders).with_context(|| format!("cannot read {root} of Kubernetes"))?;
+        collect(&tree.join(root), &mut folders)
+            .with_context(|| format!("cannot read {root} of Kubernetes"))?;
     }
     let relative = folders.iter().filter_map(|folder| folder.strip_prefix(tree).ok());
     let packages: Vec<_> = relative.filter_map(import_path).collect();
@@ -34,7 +35,9 @@ fn import_path(folder: &Path) -> Option<String> {
         return None;
     }
     // In a GOPATH, what is staged is found through vendor's links.
-    let place = folder.strip_prefix("staging/src").map_or_else(|_| folder.into(), |staged| Path::new("vendor").join(staged));
+    let place = folder
+        .strip_prefix("staging/src")
+        .map_or_else(|_| folder.into(), |staged| Path::new("vendor").join(staged));
     Some(format!("k8s.io/kubernetes/{}", place.display()))
 }
 
@@ -44,7 +47,10 @@ fn collect(folder: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
         let (kind, path) = (entry.file_type()?, entry.path());
         if kind.is_dir() {
             collect(&path, found)?;
-        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "go") && is_marked(&path)? {
+        } else if kind.is_file()
+            && path.extension().is_some_and(|extension| extension == "go")
+            && is_marked(&path)?
+        {
             found.insert(folder.to_owned());
         }
     }

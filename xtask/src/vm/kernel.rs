@@ -48,7 +48,8 @@ impl Kernel {
         let downloads = unfinished.join("packages");
         remove(&unfinished)?;
         fs::create_dir_all(&downloads).with_context(|| format!("cannot make {}", downloads.display()))?;
-        let packages: Vec<_> = packages.iter().map(|package| format!("{package}={}", entry.version)).collect();
+        let packages: Vec<_> =
+            packages.iter().map(|package| format!("{package}={}", entry.version)).collect();
         apt.download(&packages, &downloads)?;
         unpack(&downloads, &unfinished, release)?;
         remove(&downloads)?;
