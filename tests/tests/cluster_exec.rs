@@ -181,7 +181,7 @@ fn junk(container: &Container) -> PathBuf {
 }
 
 fn count(folder: &Path) -> usize {
-    fs::read_dir(folder).map_or(0, |entries| entries.count())
+    fs::read_dir(folder).map_or(0, std::iter::Iterator::count)
 }
 
 #[test]

@@ -232,9 +232,10 @@ fn the_owners_of_namespace_and_pod_have_a_word() {
     let (of_pod, of_namespace) = (format!("pod/{POD}"), format!("namespace/{NAMESPACE}"));
     for (word, decides) in [("=Disabled", true), ("=Enabled", false), ("=disabled", true), ("-", false)] {
         cluster.annotate(&of_pod, word);
-        match decides {
-            true => wait_until_decides(&agent, &pod.container, 3, "PodDisabled", TOLD_WITHIN),
-            false => wait_until_let_through(&agent, &pod.container),
+        if decides {
+            wait_until_decides(&agent, &pod.container, 3, "PodDisabled", TOLD_WITHIN);
+        } else {
+            wait_until_let_through(&agent, &pod.container);
         }
     }
     cluster.annotate(&of_namespace, "=Disabled");

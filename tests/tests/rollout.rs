@@ -9,7 +9,7 @@ use podsweep::report::Health;
 use podsweep_tests::simulation::{Course, World};
 
 const COURSE: Course =
-    Course { scan: Duration::from_secs(2), sweep: Duration::from_secs(20), observe: Duration::from_secs(60) };
+    Course { scan: Duration::from_secs(2), sweep: Duration::from_secs(20), observe: Duration::from_mins(1) };
 /// From the admission to the end, with a turn to spare.
 const ONE: u64 = 84;
 

@@ -157,7 +157,7 @@ impl HeldSlot {
                 Err(error) if error.is_conflict() => {
                     match slots.read(&self.name).await.map(|lease| slot::seen(&lease)) {
                         Ok(seen) if seen.holder.as_deref() == Some(self.holder.as_str()) => {
-                            version = seen.version
+                            version = seen.version;
                         }
                         _ => return,
                     }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn there_is_time_to_renew_before_the_fence_and_to_end_a_batch_after_it() {
-        let fence = Fence { renewed: Instant::now(), lease: Duration::from_secs(120) };
+        let fence = Fence { renewed: Instant::now(), lease: Duration::from_mins(2) };
         assert_eq!(fence.ends_at() - fence.renew_at(), Duration::from_secs(30));
         assert_eq!(fence.renewed + fence.lease - fence.ends_at(), Duration::from_secs(30));
         assert_eq!(fence.retry(), Duration::from_secs(6));

@@ -25,7 +25,9 @@ impl Outside {
             collector.sweep_ended(record);
         }
         if let Some(container) = container {
-            ended(record).into_iter().for_each(|(kind, note)| self.tell(container, kind, note));
+            for (kind, note) in ended(record) {
+                self.tell(container, kind, note);
+            }
         }
     }
 

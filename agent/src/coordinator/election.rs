@@ -125,7 +125,7 @@ impl Election {
         mut renewed: Instant,
         shutdown: &CancellationToken,
     ) -> Option<Lease> {
-        let lasts = self.duration - self.duration / MARGIN;
+        let lasts = self.duration / MARGIN * (MARGIN - 1);
         loop {
             let pause = tokio::time::sleep(self.duration / RENEWALS);
             if shutdown.run_until_cancelled(pause).await.is_none() {

@@ -186,7 +186,7 @@ impl<K: Indexed> Collection for Named<K> {
     const LIMIT: &'static str = K::NAME;
 
     fn replace(&mut self, all: Vec<Self::Object>) {
-        let there: BTreeSet<_> = all.iter().map(|object| object.name_any()).collect();
+        let there: BTreeSet<_> = all.iter().map(kube::ResourceExt::name_any).collect();
         let gone: Vec<_> = self.names.difference(&there).cloned().collect();
         for name in gone {
             self.forget(&name);

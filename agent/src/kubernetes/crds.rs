@@ -97,7 +97,9 @@ fn tell_default(schema: &mut Map<String, Value>) {
         _ => return,
     };
     if let Some(Value::String(description)) = schema.get_mut("description") {
-        description.push_str(&format!(" Default: {said}."));
+        description.push_str(" Default: ");
+        description.push_str(&said);
+        description.push('.');
     }
 }
 

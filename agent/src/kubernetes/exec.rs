@@ -163,11 +163,10 @@ fn is_still(pod: &Pod, at: &PodContainer) -> Result<(), NotRun> {
             at.container, at.namespace, at.pod
         ));
     }
-    match status.state.as_ref().is_some_and(|state| state.running.is_some()) {
-        true => Ok(()),
-        false => {
-            another(format!("container {} of pod {}/{} does not run", at.container, at.namespace, at.pod))
-        }
+    if status.state.as_ref().is_some_and(|state| state.running.is_some()) {
+        Ok(())
+    } else {
+        another(format!("container {} of pod {}/{} does not run", at.container, at.namespace, at.pod))
     }
 }
 

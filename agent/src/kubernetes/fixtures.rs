@@ -1,4 +1,4 @@
-//! Pods for tests, as a kube-apiserver 1.20 answered them (`kubectl get pod -o json`), managed fields left out.
+//! Pods for tests, written by hand in the shape in which a kube-apiserver 1.20 answers (`kubectl get pod -o json`).
 
 use serde_json::{Value, json};
 

@@ -38,7 +38,8 @@ pub fn short(name: &str) -> String {
 /// The first 64 bits of a text's SHA-256, in hex.
 pub fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.iter().take(size_of::<u64>()).fold(0_u64, |first, byte| first << 8 | u64::from(*byte));
+    format!("{first:0HASH_DIGITS$x}")
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ mod tests {
         assert_eq!((pods.count(), pods.left_out(), pods.has_room()), (MAX_PODS, 3, false));
         pods.remove(&numbered(0));
         assert_eq!((pods.left_out(), pods.has_room()), (3, true));
-        pods.replace((1..MAX_PODS + 1).map(numbered).collect());
+        pods.replace((1..=MAX_PODS).map(numbered).collect());
         assert_eq!((pods.count(), pods.left_out()), (MAX_PODS, 0));
     }
 

@@ -134,7 +134,7 @@ impl Collection for Policies {
 mod tests {
     use super::*;
 
-    fn object(name: &str, spec: Value) -> DynamicObject {
+    fn object(name: &str, spec: &Value) -> DynamicObject {
         serde_json::from_value(json!({
             "apiVersion": "podsweep.io/v1alpha1", "kind": "SweepPolicy",
             "metadata": {"name": name, "uid": "u", "resourceVersion": "7", "managedFields": []},
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn objects_give_what_files_give() {
         let mut policies = Policies::default();
-        policies.replace(vec![object("b", good("/tmp/x")), object("a", good("/tmp/x"))]);
+        policies.replace(vec![object("b", &good("/tmp/x")), object("a", &good("/tmp/x"))]);
         let set = policies.poll().unwrap().unwrap();
         assert_eq!(names(&set), ["a", "b"]);
         let file = "{apiVersion: podsweep.io/v1alpha1, kind: SweepPolicy, metadata: {name: a}, \
@@ -175,15 +175,15 @@ mod tests {
     #[test]
     fn a_change_is_told_once_and_a_new_status_is_none() {
         let mut policies = Policies::default();
-        policies.replace(vec![object("a", good("/tmp/x"))]);
+        policies.replace(vec![object("a", &good("/tmp/x"))]);
         policies.poll();
-        policies.put(object("a", good("/tmp/x")));
+        policies.put(object("a", &good("/tmp/x")));
         assert!(policies.poll().is_none());
-        policies.replace(vec![object("a", good("/tmp/x"))]);
+        policies.replace(vec![object("a", &good("/tmp/x"))]);
         assert!(policies.poll().is_none());
-        policies.put(object("a", good("/tmp/y")));
+        policies.put(object("a", &good("/tmp/y")));
         assert!(policies.poll().unwrap().is_ok());
-        policies.remove(&object("a", good("/tmp/y")));
+        policies.remove(&object("a", &good("/tmp/y")));
         assert!(policies.poll().unwrap().unwrap().is_empty());
     }
 
@@ -193,11 +193,11 @@ mod tests {
         let broad = json!({"select": {"images": ["x"]}, "junk": [{"name": "a", "paths": ["/**"]}]});
         let unknown = json!({"select": {"images": ["x"]}, "junks": []});
         policies.replace(vec![
-            object("good", good("/tmp/x")),
-            object("broad", broad),
-            object("unknown", unknown),
-            object("empty", Value::Null),
-            object("dotted.name", good("/tmp/x")),
+            object("good", &good("/tmp/x")),
+            object("broad", &broad),
+            object("unknown", &unknown),
+            object("empty", &Value::Null),
+            object("dotted.name", &good("/tmp/x")),
         ]);
         let errors = policies.poll().unwrap().unwrap_err();
         let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn too_many_are_an_error_until_some_are_gone() {
-        let all = |number| (0..number).map(|n| object(&format!("p{n}"), good("/tmp/x"))).collect();
+        let all = |number| (0..number).map(|n| object(&format!("p{n}"), &good("/tmp/x"))).collect();
         let mut policies = Policies::default();
         policies.replace(all(MAX_KEPT + 1));
         let errors = policies.poll().unwrap().unwrap_err();

@@ -233,8 +233,8 @@ where
             bookmarks: true,
             ..WatchParams::default()
         };
-        let begun = timeout(ANSWER_TIME, self.api.watch(&params, &version)).await;
-        let events = begun.map_err(|_| Broken::NoAnswer(ANSWER_TIME))?.map_err(Broken::Watch)?;
+        let answer = timeout(ANSWER_TIME, self.api.watch(&params, &version)).await;
+        let events = answer.map_err(|_| Broken::NoAnswer(ANSWER_TIME))?.map_err(Broken::Watch)?;
         let mut events = std::pin::pin!(events);
         let began = Instant::now();
         let mut patience = SETTLED;

@@ -211,7 +211,7 @@ impl Reason {
             Self::NothingToSweep => "rules whose `volumes` name storage that it has",
             Self::HistoryUnavailable => "room on the disk of the state folder; the message has the cause",
             Self::Paused => "`podsweep resume`",
-            Self::NodeDisabled | Self::Denied | Self::NotAllowed => {
+            Self::NodeDisabled | Self::Denied | Self::NotAllowed | Self::QosProtected => {
                 "the node's config, and a restart of the agent"
             }
             Self::NamespaceDisabled | Self::PodDisabled => "the annotation: `Enabled`, or none",
@@ -219,7 +219,6 @@ impl Reason {
             Self::NotInAPod | Self::StaticPod => "nothing",
             Self::PodUnknown => "the kubelet's next report of the pod, within seconds; else nothing",
             Self::ApiStale => "the API server, or this node's way to it; the message has the cause",
-            Self::QosProtected => "the node's config, and a restart of the agent",
             Self::NoPolicy | Self::NotSelected => "a policy whose `select` matches it",
             Self::Conflict => "another `priority` for one of them",
             Self::ObserveOnly => "`mode: DryRun` or `Enforce`",

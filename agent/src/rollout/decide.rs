@@ -206,9 +206,9 @@ impl Turn {
                         steps.push(lost);
                     } else if phase != SweepPhase::Observing && entry.stop.is_none() {
                         let aborted = rollout.is_some_and(|rollout| rollout.spec.abort);
-                        let stops = index.circuits.stops(&entry.workload).map(Reason::as_str);
-                        let stops = stops.or_else(|| aborted.then(|| "RolloutAborted".to_owned()));
-                        steps.extend(stops.map(|reason| Step::Stop { sweep: key.clone(), reason }));
+                        let breaker = index.circuits.stops(&entry.workload).map(Reason::as_str);
+                        let why = breaker.or_else(|| aborted.then(|| "RolloutAborted".to_owned()));
+                        steps.extend(why.map(|reason| Step::Stop { sweep: key.clone(), reason }));
                     }
                 }
             }

@@ -100,7 +100,7 @@ pub(super) fn is_newer(version: &str, known: &str) -> bool {
 mod tests {
     use super::*;
 
-    const LEASE: Duration = Duration::from_secs(60);
+    const LEASE: Duration = Duration::from_mins(1);
 
     fn seen(version: &str, holder: Option<&str>) -> SlotSeen {
         SlotSeen { version: version.into(), holder: holder.map(Into::into), lease: LEASE }

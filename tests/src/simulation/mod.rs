@@ -21,7 +21,7 @@ pub use agents::Course;
 use objects::Objects;
 
 /// How long a slot's Lease lasts.
-pub const LEASE: Duration = Duration::from_secs(120);
+pub const LEASE: Duration = Duration::from_mins(2);
 
 /// Everything.
 pub struct World {
@@ -43,8 +43,8 @@ pub struct World {
 impl World {
     /// With this many free slots, whose sweeps all go the same `course`.
     pub fn new(slots: usize, course: Course) -> Self {
-        let global = GlobalBreaker { open: 3, window: Duration::from_secs(600) };
-        let settings = Settings { global, ttl: Duration::from_secs(3600) };
+        let global = GlobalBreaker { open: 3, window: Duration::from_mins(10) };
+        let settings = Settings { global, ttl: Duration::from_hours(1) };
         let mut world = Self {
             objects: Objects::default(),
             agents: Agents::new(course),

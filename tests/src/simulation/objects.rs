@@ -190,7 +190,7 @@ impl Objects {
                 (status.reason, status.message) = (Some(reason), Some(message));
             }),
             Step::Stop { sweep, reason } => {
-                self.write_status(&sweep, "stop", |status| status.stop = Some(reason))
+                self.write_status(&sweep, "stop", |status| status.stop = Some(reason));
             }
             Step::End { sweep, phase, reason, message } => self.write_status(&sweep, "end", |status| {
                 status.phase = phase;

@@ -21,7 +21,7 @@ use crate::rollout::SweepKey;
 
 /// A Sweep that was made and has not come back by the watch for this long is asked for again. Watches bring it within
 /// milliseconds.
-const ON_ITS_WAY: Duration = Duration::from_secs(60);
+const ON_ITS_WAY: Duration = Duration::from_mins(1);
 /// Containers whose Sweep is on its way.
 const MAX_ON_ITS_WAY: usize = 1_000;
 

@@ -164,16 +164,13 @@ async fn sweep_and_tell(
         record
     };
     let ((), record) = tokio::join!(following, ending);
-    match record {
-        Ok(record) => status::of_record(&record),
-        // Its task panicked: whatever it did, it does no more.
-        Err(_) => {
-            let mut end =
-                status::without_record(SweepPhase::Failed, "AgentFailed", "the agent's task broke off");
-            end["health"] = serde_json::json!(crate::report::Health::Unknown);
-            end
-        }
+    if let Ok(record) = record {
+        return status::of_record(&record);
     }
+    // Its task panicked: whatever it did, it does no more.
+    let mut end = status::without_record(SweepPhase::Failed, "AgentFailed", "the agent's task broke off");
+    end["health"] = serde_json::json!(crate::report::Health::Unknown);
+    end
 }
 
 fn refused(refusal: &Refusal) -> serde_json::Value {

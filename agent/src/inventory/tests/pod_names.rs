@@ -24,10 +24,7 @@ fn names_are_asked_again_of_pods_that_were_touched_and_of_no_others() {
     let touched = index.take_touched();
     let changes = inventory.ask_names(|uid| touched.has(uid));
     assert_eq!(ids(&changes.changed), [id]);
-    let named = names(&inventory);
-    assert_eq!(
-        (named.container.as_deref(), named.workload.as_deref()),
-        (Some("app"), Some("Deployment/cart"))
-    );
+    let now = names(&inventory);
+    assert_eq!((now.container.as_deref(), now.workload.as_deref()), (Some("app"), Some("Deployment/cart")));
     assert!(inventory.ask_names(|_| true).is_empty(), "the same names are no change");
 }

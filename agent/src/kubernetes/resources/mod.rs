@@ -5,6 +5,8 @@
 //! a person's wish, a `Breaker` says where nothing flows. A Sweep lives in its pod's namespace; the others are
 //! cluster-scoped.
 
+#![allow(clippy::duplicated_attributes, reason = "each `printcolumn` has a name, a type and a path")]
+
 mod breaker;
 mod policy;
 mod rollout;

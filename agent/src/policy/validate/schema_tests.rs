@@ -8,7 +8,7 @@ use super::super::{SweepPolicy, validate};
 use crate::document::Problem;
 
 /// Every bounded field, set once and rightly.
-const WHOLE: &str = r#"
+const WHOLE: &str = r"
 apiVersion: podsweep.io/v1alpha1
 kind: SweepPolicy
 metadata: {name: whole}
@@ -26,7 +26,7 @@ spec:
   junk:
   - {name: a, paths: [/tmp/x], exclude: [/tmp/y], owners: [0]}
   never: [/data]
-"#;
+";
 
 /// A place where the schema has a bound.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub(super) fn source(node: &str) -> String {
 pub(super) fn sweep_ended(source: &str, record: &SweepRecord) -> Envelope {
     let time = record.ended_at.clone().unwrap_or_else(|| Timestamp::now().to_string());
     let event = |record: &SweepRecord| {
-        envelope(source, SWEEP_ENDED, &record.id, &time, &record.container.name, json!(record))
+        envelope(source, SWEEP_ENDED, &record.id, &time, &record.container.name, &json!(record))
     };
     let whole = event(record);
     if whole.body.len() <= MAX_EVENT {
@@ -68,10 +68,10 @@ pub(super) fn breaker_changed(source: &str, change: &Change) -> Envelope {
         "until": until.map(|until| until.to_string()),
     });
     let (id, time) = (ulid::Ulid::new().to_string(), Timestamp::now().to_string());
-    envelope(source, BREAKER_CHANGED, &id, &time, &now.name, data)
+    envelope(source, BREAKER_CHANGED, &id, &time, &now.name, &data)
 }
 
-fn envelope(source: &str, kind: &str, id: &str, time: &str, subject: &str, data: Value) -> Envelope {
+fn envelope(source: &str, kind: &str, id: &str, time: &str, subject: &str, data: &Value) -> Envelope {
     let event = json!({
         "specversion": "1.0",
         "type": kind,

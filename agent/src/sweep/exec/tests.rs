@@ -392,7 +392,7 @@ async fn who_opens_a_file_while_rm_is_on_its_way_does_not_wait_for_it() {
     write(&pod, "/tmp/a");
     let path = pod.inside("/tmp/a");
     let opener: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::default();
-    let opened = Arc::clone(&opener);
+    let shared_opener = Arc::clone(&opener);
     let opens = move |arguments: &[String], meanwhile: &mut dyn FnMut()| {
         if operands(arguments).is_empty() {
             return None;
@@ -405,7 +405,7 @@ async fn who_opens_a_file_while_rm_is_on_its_way_does_not_wait_for_it() {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(opening.is_finished(), "the opener waits for a lease");
-        *opened.lock().unwrap() = Some(opening);
+        *shared_opener.lock().unwrap() = Some(opening);
         None
     };
     let swept = enforce(&pod, &Arc::new(ByChroot::with(&pod, opens))).await;
