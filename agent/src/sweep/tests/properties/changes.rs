@@ -154,8 +154,11 @@ impl Watch {
         self.container.join(std::ffi::OsStr::from_bytes(&self.files[number].path[1..]))
     }
 
+    /// A file that podsweep has truncated is there, and nothing that happens to it from then on keeps it as it was: on a
+    /// busy machine the first batch may be worked off before the last change.
     fn is_in_place(&self, number: usize) -> bool {
-        fs::symlink_metadata(self.inside(number)).is_ok_and(|now| now.ino() == self.files[number].inode)
+        let same = |now: fs::Metadata| now.ino() == self.files[number].inode;
+        self.files[number].gone().is_none() && fs::symlink_metadata(self.inside(number)).is_ok_and(same)
     }
 
     fn is_file(&self, number: usize) -> bool {
