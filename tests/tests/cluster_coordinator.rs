@@ -9,7 +9,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
 use podsweep::report::Health;
 use podsweep_tests::cluster::control_plane::{ControlPlane, Options};
 use podsweep_tests::cluster::daemon::Daemon;
@@ -245,4 +247,109 @@ fn harm_stops_the_workload_everywhere_and_three_stop_everything() {
     assert_eq!(cluster.phases().get("Pending"), Some(&2));
     cluster.kubectl().run(&["delete", "breaker", "global"]).unwrap();
     cluster.until_phase("Succeeded", 2, Duration::from_secs(30));
+}
+
+impl Cluster {
+    /// A pod as a kubelet would report it: there is none here.
+    fn pod(&self, name: &str, node: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", "labels": {"app": "cart"}},
+            "spec": {
+                "nodeName": node, "automountServiceAccountToken": false,
+                "containers": [{"name": "app", "image": "cart:1"}],
+            },
+        });
+        self.kubectl().apply_object(&pod).unwrap();
+        let status = json!({ "status": {
+            "phase": "Running",
+            "containerStatuses": [{
+                "name": "app", "image": "cart:1", "imageID": "", "ready": true, "restartCount": 0,
+                "containerID": format!("containerd://{:0>64}", name.replace("cart-", "a")),
+            }],
+        }});
+        self.runtime.block_on(async {
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
+            pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        });
+    }
+
+    fn rollout(&self) -> serde_json::Value {
+        self.kubectl().get(&["sweeprollout", "all"]).unwrap()["status"].clone()
+    }
+
+    fn until_rollout(&self, phase: &str) -> serde_json::Value {
+        let reached = || Ok(Some(self.rollout()).filter(|status| status["phase"] == phase));
+        wait::until(&format!("the rollout is {phase}"), Duration::from_secs(90), reached).unwrap_or_else(
+            |error| panic!("{error}: {:?} {}", self.rollout(), self.coordinators[0].log_end()),
+        )
+    }
+}
+
+fn rollout(more: &[(&str, serde_json::Value)]) -> serde_json::Value {
+    let mut rollout = json!({
+        "apiVersion": "podsweep.io/v1alpha1", "kind": "SweepRollout", "metadata": {"name": "all"},
+        "spec": {"policy": "p", "select": {"podLabels": {"app": "cart"}}, "canary": 1, "growth": 2},
+    });
+    for (field, value) in more {
+        rollout["spec"][*field] = value.clone();
+    }
+    rollout
+}
+
+#[test]
+fn a_rollout_sweeps_what_it_names_wave_by_wave_and_can_be_paused() {
+    let mut cluster = Cluster::start(4, &course(1.0));
+    for n in 0..7 {
+        cluster.pod(&format!("cart-{n}"), &format!("n{}", n % 4));
+    }
+    cluster.kubectl().apply_object(&rollout(&[("paused", json!(true))])).unwrap();
+    cluster.coordinator();
+    let paused = cluster.until_rollout("Paused");
+    assert_eq!((paused["reason"].as_str(), paused["total"].as_u64()), (Some("PausedByPerson"), Some(7)));
+    assert_eq!(cluster.phases(), BTreeMap::new());
+    cluster.kubectl().apply_object(&rollout(&[])).unwrap();
+    let done = cluster.until_rollout("Succeeded");
+    assert_eq!(done["wave"], 3, "one, two, four: {done}");
+    assert_eq!((done["healthy"].as_u64(), done["done"].as_u64()), (Some(7), Some(7)), "{done}");
+    let (most, twice) = cluster.book.most_at_once();
+    assert!((2..=4).contains(&most) && !twice, "{most} at once");
+}
+
+#[test]
+fn harm_ends_a_rollout_and_what_waits_of_it() {
+    let fates = BTreeMap::from([("cart-0".to_owned(), (Health::Harmed, "Restarted"))]);
+    let mut cluster = Cluster::start(4, &Course { fates, ..course(0.5) });
+    for n in 0..5 {
+        cluster.pod(&format!("cart-{n}"), &format!("n{}", n % 4));
+    }
+    cluster.kubectl().apply_object(&rollout(&[])).unwrap();
+    cluster.coordinator();
+    let failed = cluster.until_rollout("Failed");
+    assert_eq!((failed["reason"].as_str(), failed["harmed"].as_u64()), (Some("Harmed"), Some(1)), "{failed}");
+    assert_eq!(cluster.phases().values().sum::<usize>(), 1, "the canary alone was made");
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_says_so_in_its_status() {
+    let mut cluster = Cluster::start(1, &course(1.0));
+    let broad = json!({
+        "apiVersion": "podsweep.io/v1alpha1", "kind": "SweepPolicy", "metadata": {"name": "broad"},
+        "spec": {"select": {"namespaces": ["*"]}, "junk": [{"name": "all", "paths": ["/**"]}]},
+    });
+    cluster.kubectl().apply_object(&broad).unwrap();
+    cluster.coordinator();
+    let condition = |name: &str| {
+        let policy = cluster.kubectl().get(&["sweeppolicy", name]).unwrap();
+        policy["status"]["conditions"][0].clone()
+    };
+    let told = || Ok((!condition("broad").is_null() && !condition("p").is_null()).then_some(()));
+    wait::until("both are told", Duration::from_secs(30), told).unwrap();
+    assert_eq!(
+        (condition("p")["type"].as_str(), condition("p")["status"].as_str()),
+        (Some("Accepted"), Some("True"))
+    );
+    let broad = condition("broad");
+    assert_eq!(broad["status"], "False");
+    assert!(broad["message"].as_str().unwrap().contains("iKnowThisIsBroad"), "{broad}");
 }

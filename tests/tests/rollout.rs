@@ -182,6 +182,24 @@ fn harm_in_three_workloads_stops_everything_until_a_person_says_so() {
 }
 
 #[test]
+fn a_new_leader_takes_no_sweep_of_before_for_the_probe_of_a_breaker() {
+    let mut world = world(100, &waves());
+    let healthy = world.ask("a", "n1", "p", 100);
+    world.seconds(ONE + 1);
+    let harmed = world.ask("a", "n2", "p", 100);
+    world.will_be(&harmed, Health::Harmed, "Restarted");
+    world.seconds(ONE + 1 + 1800);
+    assert_eq!(world.phase(&healthy), "Succeeded");
+    assert_eq!(world.figures.breakers, (0, 1, false), "half-open");
+    world.new_leader();
+    world.seconds(2);
+    assert_eq!(world.objects.breakers().len(), 1, "no probe has run");
+    world.ask("a", "n3", "p", 100);
+    world.seconds(ONE + 1);
+    assert!(world.objects.breakers().is_empty());
+}
+
+#[test]
 fn three_harms_far_apart_do_not_stop_everything() {
     let mut world = world(100, &waves());
     for workload in ["a", "b", "c"] {

@@ -10,6 +10,7 @@ use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
+use super::policies::{Untold, Verdict};
 use crate::kubernetes::Collection;
 use crate::kubernetes::resources::{Breaker, PolicyObject, Sweep, SweepRollout};
 use crate::kubernetes::slot;
@@ -26,6 +27,7 @@ pub(super) struct Known {
     changed: Notify,
     /// Which containers each policy is for. Bounded by the policies.
     selectors: Mutex<BTreeMap<String, Arc<Selector>>>,
+    untold: Mutex<Untold>,
 }
 
 impl Known {
@@ -35,6 +37,7 @@ impl Known {
             epoch: Instant::now(),
             changed: Notify::new(),
             selectors: Mutex::default(),
+            untold: Mutex::default(),
         })
     }
 
@@ -66,6 +69,20 @@ impl Known {
     /// Which containers a policy is for; `None` where there is none that can be used.
     pub(super) fn selector(&self, policy: &str) -> Option<Arc<Selector>> {
         self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(policy).cloned()
+    }
+
+    /// Policies whose status is to be written; the next call brings what has changed since.
+    pub(super) fn take_untold(&self) -> Untold {
+        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// To be told at the next turn.
+    pub(super) fn to_tell(&self, policy: &str, verdict: Option<Verdict>) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        match verdict {
+            Some(verdict) => untold.insert(policy.to_owned(), verdict),
+            None => untold.remove(policy),
+        };
     }
 
     fn select(&self, policy: &str, selector: Option<Selector>) {
@@ -249,6 +266,7 @@ impl Indexed for PolicyObject {
         let policy = self.policy();
         let invalid =
             validate(&policy).first().map(|problem| format!("{}: {}", problem.field, problem.message));
+        known.to_tell(&name, Verdict::of(&self, invalid.as_deref()));
         known.select(&name, Selector::new(&policy.spec.select).ok().filter(|_| invalid.is_none()));
         let rules = Rules::of(&policy.spec, self.metadata.generation.unwrap_or_default(), invalid);
         known.change(|index, _| index.observe_policy(&name, Some(rules)));
@@ -256,6 +274,7 @@ impl Indexed for PolicyObject {
 
     fn gone(name: &str, known: &Known) {
         known.select(name, None);
+        known.to_tell(name, None);
         known.change(|index, _| index.observe_policy(name, None));
     }
 

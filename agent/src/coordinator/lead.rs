@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::known::{Known, Named, Sweeps};
 use super::metrics::CoordinatorMetrics;
+use super::policies;
 use super::rollouts::Rollouts;
 use super::settings::CoordinatorConfig;
 use super::write::Writer;
@@ -107,6 +108,7 @@ pub(super) async fn lead(
         loop {
             match watches.current() {
                 Ok(()) => {
+                    tell_policies(&client, &known).await;
                     rollouts.turn(&client, &known).await;
                     turn(&known, &writer, &windows, &metrics).await;
                 }
@@ -138,6 +140,15 @@ async fn turn(known: &Known, writer: &Writer, windows: &[Window], metrics: &Coor
     metrics.turned(&figures, sweeps, slots, dropped, started.elapsed().as_secs_f64());
     // In their order to begin with, several at a time: no step of a turn waits for another.
     futures::stream::iter(steps).for_each_concurrent(WRITES, |step| carry_out(writer, step, metrics)).await;
+}
+
+async fn tell_policies(client: &Client, known: &Known) {
+    for (name, verdict) in known.take_untold() {
+        if let Err(error) = policies::tell(client, &name, &verdict).await {
+            tracing::warn!(policy = name, %error, "its status is not written; tries again");
+            known.to_tell(&name, Some(verdict));
+        }
+    }
 }
 
 async fn carry_out(writer: &Writer, step: Step, metrics: &CoordinatorMetrics) {

@@ -16,6 +16,7 @@ mod election;
 mod known;
 mod lead;
 mod metrics;
+mod policies;
 mod rollouts;
 mod serve;
 mod settings;

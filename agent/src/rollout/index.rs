@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::batch::{self, Next, Target};
 use super::circuits::Circuits;
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use super::key::SweepKey;
 use super::rules::Rules;
 use super::slots::{SlotSeen, Slots, is_newer};
@@ -107,8 +107,9 @@ impl Index {
             None if full => self.dropped += 1,
             _ => {
                 let entry = Entry::of(&key, sweep, now);
-                // Of a harm that the last leader did not count we hear as if it were now.
-                if entry.phase.is_ended() && !entry.harm_counted {
+                // Of a harm that the last leader did not count we hear as if it were now. Of nothing else: a sweep that
+                // ended well before this process led is no probe of a breaker that is half-open now.
+                if entry.verdict() == Verdict::Harmed && !entry.harm_counted {
                     self.ended.push(key.clone());
                 }
                 self.sweeps.insert(key, entry);
