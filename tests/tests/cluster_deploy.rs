@@ -206,7 +206,9 @@ fn a_policy_that_nobody_can_have_meant_is_refused_with_its_field() {
 fn a_field_that_nobody_knows_is_refused_by_kubectl() {
     let (_plane, kubectl) = installed();
     let policy = POLICY.replace("olderThan: 10m", "olderthan: 10m");
-    let error = kubectl.run_with(&["apply", "--dry-run=server", "-f", "-"], &policy).unwrap_err().to_string();
+    // kubectl checks against what the server publishes, some time after the definitions are there.
+    let refused = || Ok(kubectl.run_with(&["apply", "--dry-run=server", "-f", "-"], &policy).err());
+    let error = wait::until("it is refused", Duration::from_secs(30), refused).unwrap().to_string();
     assert!(error.contains("unknown field \"olderthan\""), "{error}");
 }
 

@@ -349,7 +349,9 @@ impl ControlPlane {
 }
 
 fn port_of(server: &str) -> &str {
-    server.rsplit_once(':').map_or("", |(_, port)| port)
+    let port = server.rsplit_once(':').map(|(_, port)| port);
+    // `https://HOST` has none.
+    port.filter(|port| !port.contains('/')).unwrap_or("443")
 }
 
 /// Three ports that nobody listens on now.
