@@ -1,6 +1,7 @@
 //! The coordinator against a real API server: the cap, failover, and what kubectl shows.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
+#![allow(clippy::print_stdout, reason = "figures that --no-capture shows")]
 
 use std::collections::BTreeMap;
 use std::fs;
