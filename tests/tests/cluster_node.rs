@@ -83,6 +83,7 @@ fn a_pod_reaches_the_api_server_as_itself() {
 }
 
 #[test]
+#[ignore = "issue 5: not seen to its end on this machine yet (over two minutes)"]
 fn a_pod_that_floods_the_disk_is_evicted_and_its_neighbour_is_not() {
     const INODES: u32 = 20_000;
     const FREE: u32 = 6_000;
