@@ -124,8 +124,8 @@ impl Watch {
         self.newcomers.iter().filter(|newcomer| fstat(newcomer).unwrap().st_nlink == 0).count()
     }
 
-    /// Changes one of the files `among`, if it is still where it was scanned. What the filesystem refuses (a directory of the image cannot
-    /// be renamed) changes nothing.
+    /// Changes one of the files `among`, if it is still where it was scanned. What the filesystem refuses (a directory of
+    /// the image cannot be renamed) changes nothing.
     pub(super) fn change(&mut self, among: &[usize], choice: usize, change: Change) {
         let Some(number) = choice.checked_rem(among.len()).map(|index| among[index]) else { return };
         let path = self.inside(number);
@@ -154,8 +154,8 @@ impl Watch {
         self.container.join(std::ffi::OsStr::from_bytes(&self.files[number].path[1..]))
     }
 
-    /// A file that podsweep has truncated is there, and nothing that happens to it from then on keeps it as it was: on a
-    /// busy machine the first batch may be worked off before the last change.
+    /// A file that podsweep has truncated is there, and nothing that happens to it from then on keeps it as it was: the
+    /// first batch (eight candidates, or as many as came within a second) is worked off before the later changes.
     fn is_in_place(&self, number: usize) -> bool {
         let same = |now: fs::Metadata| now.ino() == self.files[number].inode;
         self.files[number].gone().is_none() && fs::symlink_metadata(self.inside(number)).is_ok_and(same)

@@ -95,7 +95,7 @@ pub(super) fn tree() -> impl Strategy<Value = Tree> {
         .prop_map(|(what, uid, mtime, layer)| Planted { what, uid, mtime, layer });
     let path = (prop::sample::select(&DIRECTORIES[..]), prop::sample::select(&NAMES[..]))
         .prop_map(|(directory, name)| Path::new(directory).join(std::ffi::OsStr::from_bytes(name)));
-    prop::collection::btree_map(path, planted, 0..40).prop_map(Tree)
+    prop::collection::btree_map(path, planted, 0..80).prop_map(Tree)
 }
 
 impl Tree {
