@@ -256,15 +256,19 @@ fn test(only: &[Level], kernels: &Kernels, long: bool, nextest: &[String]) -> Re
         }
         run(nextest_run.args(nextest))
     };
-    // What fails here may well succeed on another kernel, and that is worth knowing.
     let on_this_kernel = if here.is_empty() { Ok(()) } else { tests(&here) };
-    if !in_guests.is_empty() {
-        vm::test(&kernels.named, kernels.all, nextest)?;
-    }
-    if fuzzed {
-        fuzz::run_all()?;
-    }
-    on_this_kernel
+    let fuzzing = if fuzzed { fuzz::run_all() } else { Ok(()) };
+    let in_guests =
+        if in_guests.is_empty() { Ok(()) } else { vm::test(&kernels.named, kernels.all, nextest) };
+    all([on_this_kernel, fuzzing, in_guests])
+}
+
+/// What fails on this kernel may well succeed on another, and that is worth knowing: each part has run, whatever became
+/// of those before it.
+fn all(parts: [Result<()>; 3]) -> Result<()> {
+    let failed: Vec<String> =
+        parts.into_iter().filter_map(|part| part.err().map(|error| format!("{error:#}"))).collect();
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
 }
 
 fn guest(kernel: &str, minutes: u64, update: bool, command: &[String]) -> Result<ExitCode> {
@@ -279,6 +283,14 @@ fn guest(kernel: &str, minutes: u64, update: bool, command: &[String]) -> Result
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn every_part_that_failed_is_told() {
+        let failed = |why: &'static str| Err(anyhow::anyhow!(why));
+        let told = super::all([failed("tests"), Ok(()), failed("guests")]).unwrap_err().to_string();
+        assert_eq!(told, "tests\nguests");
+        assert!(super::all([Ok(()), Ok(()), Ok(())]).is_ok());
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {
