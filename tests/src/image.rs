@@ -59,6 +59,23 @@ pub fn build(layer: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Fills `layer`, an empty folder, with podsweep alone: in PATH, with its shared libraries, and without what only a
+/// debugger reads.
+pub fn build_podsweep(layer: &Path) -> Result<()> {
+    let podsweep = program("podsweep")?;
+    let there = layer.join("bin/podsweep");
+    fs::create_dir_all(layer.join("bin"))?;
+    let stripped = Command::new("strip").arg("-o").arg(&there).arg(&podsweep).status();
+    let stripped = stripped.context("cannot start strip: apt-get install binutils")?;
+    if !stripped.success() {
+        bail!("strip {}: {stripped}", podsweep.display());
+    }
+    for library in libraries(&podsweep)? {
+        copy(&library, &inside(layer, &library.to_string_lossy()))?;
+    }
+    Ok(())
+}
+
 /// A program of this workspace, built beside the one that runs now.
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;

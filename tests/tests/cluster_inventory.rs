@@ -399,3 +399,50 @@ fn observed_while(happens: impl Fn(&Cluster)) -> (Health, String) {
     let record = agent.ended(&id, OBSERVED_WITHIN).unwrap();
     (record.health.unwrap(), record.health_reason.unwrap())
 }
+
+/// What a server with somebody else's definitions lets through.
+const ANY_MODE: &str = r#"[{"op": "remove",
+    "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum"}]"#;
+
+#[test]
+fn a_sweep_that_lies_is_skipped_and_one_that_cannot_be_read_stops_nobody() {
+    let cluster = Cluster::start();
+    cluster.kubectl.run(&["patch", "crd", "sweeps.podsweep.io", "--type=json", "-p", ANY_MODE]).unwrap();
+    let _coordinator = cluster.coordinator();
+    let agent = cluster.agent(&cluster.plane.server(), &json!({}));
+    let mut spec = cart();
+    spec["rollout"] = json!({"observe": "10s"});
+    cluster.policy("cart", &spec).unwrap();
+    let uid = cluster.make_pod();
+    let pod = in_pod(&uid);
+    cluster.report(&pod.id);
+    wait_until_let_through(&agent, &pod.container);
+
+    let make = |name: &str, workload: &str, mode: &str| {
+        cluster.kubectl.apply_object(&json!({
+            "apiVersion": "podsweep.io/v1alpha1", "kind": "Sweep",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"podsweep.io/node": NODE}},
+            "spec": {"node": NODE, "pod": {"name": POD, "uid": uid}, "container": "app", "workload": workload,
+                "policy": "cart", "mode": mode},
+        }))
+    };
+    let ended = |name: &str| {
+        let get = || cluster.kubectl.get(&["sweep", name, "-n", NAMESPACE]);
+        wait::until(&format!("{name} has ended"), OBSERVED_WITHIN, || {
+            let sweep = get()?;
+            Ok((!sweep["status"]["endedAt"].is_null()).then_some(sweep["status"].clone()))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}: {:?}\n{}", get(), agent.log_end()))
+    };
+    // The server has taken the change when it takes this one.
+    let taken = || Ok(make("unreadable", "Deployment/cart", "Whatever").is_ok());
+    wait::until_true("a Sweep that nobody can read is taken", TOLD_WITHIN, taken).unwrap();
+
+    make("liar", "Deployment/payments", "DryRun").unwrap();
+    let liar = ended("liar");
+    assert_eq!((&liar["phase"], &liar["reason"]), (&json!("Skipped"), &json!("WorkloadDiffers")), "{liar}");
+    make("honest", "Deployment/cart", "DryRun").unwrap();
+    assert_eq!(ended("honest")["phase"], "Succeeded");
+    let unreadable = cluster.kubectl.get(&["sweep", "unreadable", "-n", NAMESPACE]).unwrap();
+    assert!(unreadable["status"].is_null(), "{unreadable}");
+}

@@ -25,7 +25,7 @@ const MAIN_JOB: &str =
     "(package(podsweep-tests) and binary(node_sweep) and test(=a_storm_is_seen_counted_and_swept))";
 
 /// Tests of the level `cluster` that need a kubelet as well.
-const ON_A_NODE: &str = "binary(/^cluster_node/)";
+const ON_A_NODE: &str = "binary(/^cluster_(demo|exec|node)/)";
 
 /// Where tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

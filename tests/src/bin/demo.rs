@@ -1,9 +1,10 @@
-//! `demo [-o json]`: run by `cargo xtask demo`.
+//! `demo [--cluster] [-o json]`: run by `cargo xtask demo`.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use podsweep_tests::demo;
+use serde::Serialize;
 
 fn main() -> ExitCode {
     match run() {
@@ -21,18 +22,32 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the object is what the caller asked for")]
 fn run() -> Result<Vec<String>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let as_json = match arguments[..] {
+    let (in_cluster, output) = match arguments.as_slice() {
+        ["--cluster", output @ ..] => (true, output),
+        output => (false, output),
+    };
+    let as_json = match output {
         [] => false,
         ["-o", "json"] => true,
-        _ => bail!("usage: demo [-o json]"),
+        _ => bail!("usage: demo [--cluster] [-o json]"),
     };
-    let figures = demo::run(as_json)?;
-    if as_json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+    if in_cluster {
+        let figures = demo::cluster::run(as_json)?;
+        print(as_json, &figures)?;
+        return Ok(figures.failures());
     }
+    let figures = demo::run(as_json)?;
+    print(as_json, &figures)?;
     Ok(figures.failures())
+}
+
+#[allow(clippy::print_stdout, reason = "the object is what the caller asked for")]
+fn print(as_json: bool, figures: &impl Serialize) -> Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(figures)?);
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@
 //! | `test_agent` | agents without a node, many in one process, with podsweep's own code for slots |
 //! | `proxy` | a way to the API server that can be slowed down, stalled and cut |
 //! | `node` | all that and controller-manager, scheduler, `containerd`, `kubelet`; pods, and commands on the node |
+//! | `installation` | podsweep itself on that node, as deploy/ has it |
 //! | `image_archive` | images, made without a registry |
 //! | `node_cgroup`, `node_runc` | the node's cgroups, and its containers' on a machine with controllers on cgroup v1 |
 //!
@@ -25,6 +26,7 @@ pub mod control_plane;
 pub mod daemon;
 pub mod enclosure;
 pub mod image_archive;
+pub mod installation;
 pub mod kubeconfig;
 pub mod kubectl;
 mod kubelet;

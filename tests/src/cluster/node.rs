@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
 
 use super::containerd::{self, Network};
@@ -43,6 +45,16 @@ pub struct NodeOptions {
     pub eviction: BTreeMap<&'static str, String>,
     /// Keep a record of every request.
     pub audit: bool,
+    /// containerd and the kubelet keep what they have where everybody's do, in /var/lib on the node. Else it is in the
+    /// node's folder, where this machine sees it, too, unless it is on a disk of its own.
+    pub usual_folders: bool,
+}
+
+/// Where containerd and the kubelet keep what they have, as the node sees it.
+#[derive(Debug)]
+struct Homes {
+    containerd: PathBuf,
+    kubelet: PathBuf,
 }
 
 /// A running one. Dropped, nothing of it stays.
@@ -65,15 +77,16 @@ impl Node {
         let cgroup = node_cgroup::make(&name)?;
         let mut node = Self { daemons: Vec::new(), plane, enclosure, cgroup };
         let data = node.make_disk(options.disk)?;
+        let homes = node.make_homes(&data, options.usual_folders)?;
         node.start_controllers()?;
-        let containerd = containerd::start(&node.plane, &node.enclosure, &data.join("containerd"), NETWORK)?;
+        let containerd = containerd::start(&node.plane, &node.enclosure, &homes.containerd, NETWORK)?;
         node.daemons.push(containerd);
         node.add_own_images()?;
         let kubelet = Kubelet {
             name: NAME,
             address: ADDRESS,
             server: &format!("https://{SERVICE}"),
-            data: &data.join("kubelet"),
+            data: &homes.kubelet,
             cgroup: &node.cgroup.path(),
             eviction: &options.eviction,
         };
@@ -118,8 +131,14 @@ impl Node {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
     }
 
-    /// A pod of one container of the tests' image, `main`; `container` is written over what that has.
+    /// A pod of one container of the tests' image, `main`, in the namespace `default`; `container` is written over what
+    /// that has.
     pub fn pod(name: &str, container: &Value) -> Value {
+        Self::pod_in(NAMESPACE, name, container)
+    }
+
+    /// The same in another namespace.
+    pub fn pod_in(namespace: &str, name: &str, container: &Value) -> Value {
         let mut whole =
             json!({"name": "main", "image": SERVICE_IMAGE.name, "imagePullPolicy": "Never", "stdin": true});
         if let (Some(whole), Some(container)) = (whole.as_object_mut(), container.as_object()) {
@@ -128,7 +147,7 @@ impl Node {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {"terminationGracePeriodSeconds": 0, "containers": [whole]},
         })
     }
@@ -141,11 +160,22 @@ impl Node {
         limit: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
+        self.wait_for_pod_in(NAMESPACE, name, what, limit, wanted)
+    }
+
+    fn wait_for_pod_in(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let kubectl = self.kubectl()?;
         let mut last = Value::Null;
         let found = wait::until(what, limit, || {
             self.check_alive()?;
-            last = kubectl.get(&["pod", name, "-n", NAMESPACE])?;
+            last = kubectl.get(&["pod", name, "-n", namespace])?;
             Ok(wanted(&last).then(|| last.clone()))
         });
         found.with_context(|| format!("pod {name} is now {}", last["status"]))
@@ -153,9 +183,19 @@ impl Node {
 
     /// Creates a pod and waits until its containers are ready.
     pub fn run_pod(&mut self, pod: &Value, limit: Duration) -> Result<Value> {
-        let name = pod.pointer("/metadata/name").and_then(Value::as_str).context("a pod without a name")?;
+        let text =
+            |field| pod["metadata"][field].as_str().with_context(|| format!("a pod without a {field}"));
+        let (namespace, name) = (text("namespace")?, text("name")?);
         self.kubectl()?.apply_object(pod)?;
-        self.wait_for_pod(name, &format!("pod {name} is ready"), limit, |pod| has_condition(pod, "Ready"))
+        let what = format!("pod {name} is ready");
+        self.wait_for_pod_in(namespace, name, &what, limit, |pod| has_condition(pod, "Ready"))
+    }
+
+    /// How many inodes are free where its images, containers and volumes are.
+    pub fn free_inodes(&self) -> Result<u64> {
+        let data = self.plane.path("data");
+        let read = || statvfs(&data).with_context(|| format!("cannot stat the disk of {}", data.display()));
+        Ok(self.enclosure.run(read)?.files_available())
     }
 
     /// An error with the end of its log, where one of its programs has ended.
@@ -174,6 +214,27 @@ impl Node {
             self.enclosure.run(|| disk::mount(&image, &data))?;
         }
         Ok(data)
+    }
+
+    fn make_homes(&self, data: &Path, usual: bool) -> Result<Homes> {
+        let [containerd, kubelet] = ["containerd", "kubelet"].map(|name| {
+            let (there, usual_place) = (data.join(name), Path::new("/var/lib").join(name));
+            let home = if usual { &usual_place } else { &there };
+            // On the node: a disk of its own is mounted there alone.
+            self.enclosure.run(|| {
+                for folder in [&there, home] {
+                    fs::create_dir_all(folder)
+                        .with_context(|| format!("cannot make {}", folder.display()))?;
+                }
+                if usual {
+                    let none: Option<&str> = None;
+                    mount(Some(&there), home, none, MsFlags::MS_BIND, none)
+                        .with_context(|| format!("cannot bind {}", home.display()))?;
+                }
+                Ok(home.clone())
+            })
+        });
+        Ok(Homes { containerd: containerd?, kubelet: kubelet? })
     }
 
     fn start_controllers(&mut self) -> Result<()> {
@@ -197,7 +258,9 @@ impl Node {
         Ok(())
     }
 
-    fn add_own_images(&self) -> Result<()> {
+    /// The images that every test's pods are made of. Again, where the kubelet may have removed them as unused: it does
+    /// when its disk is full.
+    pub fn add_own_images(&self) -> Result<()> {
         let layer = self.plane.path("layer");
         fs::create_dir_all(&layer).with_context(|| format!("cannot make {}", layer.display()))?;
         image::build(&layer)?;

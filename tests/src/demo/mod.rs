@@ -2,6 +2,7 @@
 //!
 //! In: nothing but this machine. Out: [`Figures`]. Must never use podsweep's own matching to judge podsweep.
 
+pub mod cluster;
 mod narrator;
 mod oracle;
 mod result;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use podsweep::policy::Fired;
 use podsweep::report::{Health, Outcome, Phase, SweepRecord};
 
+use super::cluster;
 use super::result::{Figures, Percentiles};
 
 /// Batches that one line of the story stands for: some lines in all, not hundreds.
@@ -76,6 +77,25 @@ impl Narrator {
         for note in &record.notes {
             self.say(&format!("note: {note}"));
         }
+    }
+
+    /// The figures of the cluster's demo, for people.
+    pub(super) fn cluster_summary(&self, figures: &cluster::Figures) {
+        if self.silent {
+            return;
+        }
+        let line = |name: &str, value: String| eprintln!("  {name:<20} {value}");
+        let cluster::Figures { without, with, .. } = figures;
+        eprintln!();
+        line("kernel", figures.kernel.clone());
+        line("files of the flood", figures.files_of_a_flood.to_string());
+        line("evicted below", format!("{} free inodes", figures.evicted_below_free_inodes));
+        line("without podsweep", format!("evicted after {} s", without.evicted_after_ms / 1000));
+        let removed: u64 = with.sweeps.iter().map(|sweep| sweep.removed).sum();
+        let fate = if with.evicted { "evicted" } else { "not evicted" };
+        line("with podsweep", format!("{fate}, {} restarts; {removed} files removed", with.restarts));
+        line("free at the lowest", format!("{}, {}", without.lowest_free_inodes, with.lowest_free_inodes));
+        line("wrongly removed", with.wrongly_removed.to_string());
     }
 
     /// The figures, for people.
