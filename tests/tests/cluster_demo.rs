@@ -29,7 +29,7 @@ fn a_pod_that_floods_its_disk_is_evicted_and_with_podsweep_it_is_swept_and_stays
 /// Serves until its junk goes: then it ends with an error, and again after each restart, as soon as its junk goes.
 const FRAGILE: &str = "mkdir -p /tmp/junk && cd /tmp/junk || exit 2\n\
     for i in $(seq 3000); do : > $i; done\n\
-    for t in $(seq 40); do for i in $(seq 60); do : > $t-$i; done; [ -e 1 ] || exit 1; sleep 1; done\n\
+    for t in $(seq 200); do for i in $(seq 12); do : > $t-$i; done; [ -e 1 ] || exit 1; sleep 0.2; done\n\
     while [ -e 1 ]; do sleep 1; done\n\
     exit 1\n";
 

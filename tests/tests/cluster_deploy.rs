@@ -363,6 +363,7 @@ fn an_agent_may_do_this_and_nothing_else() {
     let (_plane, kubectl) = installed();
     let everywhere = all(&[
         each(&["list", "watch"], &["/pods", "/namespaces", "podsweep.io/sweeppolicies"]),
+        each(&["get"], &["/nodes"]),
         each(&["get", "list", "watch", "create"], &["podsweep.io/sweeps"]),
         each(&["patch"], &["podsweep.io/sweeps/status"]),
         each(&["create", "patch"], &["events.k8s.io/events"]),

@@ -22,6 +22,8 @@ pub const NAMESPACE: &str = "podsweep-system";
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/podsweep-older.yaml");
 /// As the manifests name it. What it starts, they say, too.
 const IMAGE: Image<'static> = Image { name: "podsweep.io/podsweep:0.1.0", command: &["podsweep"] };
+/// linux/capability.h.
+const CAP_SYS_RESOURCE: u32 = 24;
 /// Four pods of a busy machine, each within half a minute.
 const READY_WITHIN: Duration = Duration::from_mins(3);
 
@@ -106,14 +108,28 @@ fn adapt(object: &mut Value, scans: &str, settings: &Value) -> Result<()> {
             }
             *file = json!(config.to_string());
         }
-        // Debian's containerd is 1.6: its profile forbids `bpf` to all but SYS_ADMIN (docs/kubernetes.md).
         (Some("DaemonSet"), _) => {
-            object["spec"]["template"]["spec"]["securityContext"]["seccompProfile"] =
-                json!({"type": "Unconfined"});
+            let pod = &mut object["spec"]["template"]["spec"];
+            // Debian's containerd is 1.6: its profile forbids `bpf` to all but SYS_ADMIN (docs/kubernetes.md).
+            pod["securityContext"]["seccompProfile"] = json!({"type": "Unconfined"});
+            // Where root itself does not have it, no container starts that asks for it; kernels from 5.11 on need none.
+            if !root_has(CAP_SYS_RESOURCE)? {
+                let added = pod["containers"][0]["securityContext"]["capabilities"]["add"].as_array_mut();
+                added
+                    .context("the agent's container adds no capabilities")?
+                    .retain(|name| name != "SYS_RESOURCE");
+            }
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Whether this process could give it to another: its bounding set has it.
+fn root_has(capability: u32) -> Result<bool> {
+    let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).context("no CapBnd")?;
+    Ok(u64::from_str_radix(set.trim(), 16)? & (1 << capability) != 0)
 }
 
 fn wait_until_ready(node: &mut Node, kubectl: &Kubectl) -> Result<()> {

@@ -37,8 +37,11 @@ use crate::rollout::SweepKey;
 
 /// The well-known label of a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
-/// Until the node's object is asked for again.
+/// Until the node's object is asked for again, twice as long each time: a thousand agents without the right to read it
+/// must not be seen at the API server.
 const ZONE_RETRY: Duration = Duration::from_mins(1);
+/// At most.
+const LONGEST_ZONE_RETRY: Duration = Duration::from_hours(1);
 
 /// What this agent knows of its cluster, besides pods and policies.
 pub(in crate::agent) struct Cluster {
@@ -89,9 +92,10 @@ impl Cluster {
         });
     }
 
-    /// Asks once; sweeps of a node whose zone is not known count as being in one zone with all others such.
+    /// Asks until it is told; sweeps of a node whose zone is not known count as being in one zone with all others such.
     async fn learn_zone(&self) {
         let nodes: Api<Node> = Api::all(self.client.clone());
+        let mut wait = ZONE_RETRY;
         loop {
             match request(|| format!("read Node {}", self.node), nodes.get(&self.node)).await {
                 Ok(node) => {
@@ -100,7 +104,8 @@ impl Cluster {
                 }
                 Err(error) => tracing::warn!(%error, "the node's zone is not known; asks again"),
             }
-            tokio::time::sleep(ZONE_RETRY).await;
+            tokio::time::sleep(wait).await;
+            wait = (2 * wait).min(LONGEST_ZONE_RETRY);
         }
     }
 }

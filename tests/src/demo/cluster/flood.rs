@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 pub(super) const KEPT: u64 = 100;
 /// After a round's bulk: how long it goes on slowly, seconds, and with how many files in each.
 const TRICKLE: (u64, u64) = (35, 60);
+/// In so many portions: a container that rests for a whole second has ended its burst.
+const PORTIONS: u64 = 5;
 /// Between the rounds, seconds.
 const PAUSE: u64 = 25;
 /// The bulk of each round, at what a shell makes in a second on a busy machine.
@@ -42,13 +44,13 @@ impl Flood {
 
     /// A container that does it when it starts, and then nothing more.
     pub(super) fn container(self) -> Value {
-        let (bulk, (seconds, each)) = (self.bulk, TRICKLE);
+        let (bulk, portions, each) = (self.bulk, TRICKLE.0 * PORTIONS, TRICKLE.1 / PORTIONS);
         let script = format!(
             "mkdir -p /tmp/junk /srv/keep && cd /tmp/junk\n\
              for i in $(seq {KEPT}); do echo kept > /srv/keep/$i; done\n\
              round() {{\n\
              for i in $(seq {bulk}); do : > $1-$i; done\n\
-             for t in $(seq {seconds}); do for i in $(seq {each}); do : > $1-$t-$i; done; sleep 1; done\n\
+             for t in $(seq {portions}); do for i in $(seq {each}); do : > $1-$t-$i; done; sleep 0.2; done\n\
              }}\n\
              round a; sleep {PAUSE}; round b\n\
              exec sleep 2147483647\n"
