@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 use super::status::{self, StatusWriter, Told};
-use crate::admission::lease::{HeldSlot, NotHeld};
+use crate::admission::lease::HeldSlot;
 use crate::agent::Shared;
 use crate::agent::admit::{self, Order, Wish};
 use crate::agent::follow::Follower;
@@ -125,12 +125,8 @@ async fn carry_out(
     let Some(slot) = sweep.status.as_ref().and_then(|status| status.slot.as_deref()) else { return };
     let held = match HeldSlot::take(&cluster.slots, slot, &holder(cluster, key, sweep)).await {
         Ok(held) => held,
-        Err(NotHeld::Other { found, .. }) => {
-            tracing::warn!(sweep = %key, slot, holder = found, "admitted, and its slot is another's: not begun");
-            return;
-        }
-        Err(NotHeld::Request(error)) => {
-            tracing::warn!(sweep = %key, slot, %error, "admitted, and its slot cannot be taken yet: not begun");
+        Err(why) => {
+            tracing::warn!(sweep = %key, slot, %why, "admitted, and its slot cannot be taken: not begun");
             tokio::time::sleep(TAKE_AGAIN).await;
             return;
         }
