@@ -236,7 +236,7 @@ where
         let params = WatchParams {
             field_selector: self.selection.fields.clone(),
             label_selector: self.selection.labels.clone(),
-            timeout: Some(self.watch_seconds()),
+            timeout: Some(seconds(std::mem::replace(&mut self.anew, false))),
             bookmarks: true,
             ..WatchParams::default()
         };
@@ -261,11 +261,6 @@ where
                 return Ok(Ended::WantsList);
             }
         }
-    }
-
-    fn watch_seconds(&mut self) -> u32 {
-        let first = std::mem::replace(&mut self.anew, false);
-        if first { fastrand::u32(FIRST_WATCH_SECONDS..=WATCH_SECONDS) } else { WATCH_SECONDS }
     }
 
     fn event(&mut self, event: WatchEvent<K>) -> Result<(), Broken> {
@@ -327,5 +322,25 @@ where
         } else {
             tracing::debug!(resource, reason, error = %broken, "the Kubernetes API cannot be watched");
         }
+    }
+}
+
+/// How long the next watch shall last. `anew`: it is the first after the start or a failure.
+fn seconds(anew: bool) -> u32 {
+    if anew { fastrand::u32(FIRST_WATCH_SECONDS..=WATCH_SECONDS) } else { WATCH_SECONDS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_that_begin_together_do_not_end_together() {
+        let all: Vec<_> = (0..1000).map(|_| seconds(true)).collect();
+        assert!(all.iter().all(|seconds| (FIRST_WATCH_SECONDS..=WATCH_SECONDS).contains(seconds)));
+        // Evenly spread, ten seconds have 38 of them.
+        let most = (0..WATCH_SECONDS).map(|from| all.iter().filter(|end| (from..from + 10).contains(*end)).count());
+        assert!(most.max() < Some(100), "{all:?}");
+        assert_eq!(seconds(false), WATCH_SECONDS);
     }
 }

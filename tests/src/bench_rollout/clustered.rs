@@ -25,7 +25,6 @@ use crate::cluster::audit::Record;
 use crate::cluster::installed::{Installed, POLICY};
 use crate::cluster::slot_history::SlotHistory;
 use crate::cluster::test_agent::{self, Course};
-use crate::wait;
 
 const PREFIX: &str = "podsweep-bench-rollout";
 /// As many as deploy/base has.
@@ -168,7 +167,7 @@ fn sweep(runtime: &Runtime, installed: &Installed, agents: u32) -> Result<Swept>
     })?;
     let phases = installed.until_ended(SWEEPS as usize, ENDED_WITHIN)?;
     let took = began.elapsed();
-    wait::until_true("ended sweeps are forgotten", FORGOTTEN_WITHIN, || Ok(installed.phases()?.is_empty()))?;
+    installed.until_forgotten(FORGOTTEN_WITHIN)?;
     let count = |phase: &str| phases.get(phase).copied().unwrap_or_default();
     let [succeeded, failed, aborted] = ["Succeeded", "Failed", "Aborted"].map(count);
     let other = phases.values().sum::<usize>() - succeeded - failed - aborted;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -21,6 +22,8 @@ const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base");
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// Names of the definitions, plural.
 const DEFINITIONS: [&str; 4] = ["sweeps", "sweeppolicies", "sweeprollouts", "breakers"];
+/// Between two looks at all Sweeps: each is a kubectl, a fifth of a second of a core.
+const LOOK: Duration = Duration::from_secs(1);
 /// Slots that deploy/base has.
 pub const SLOTS: usize = 5;
 /// Where they are.
@@ -134,13 +137,28 @@ impl Installed {
 
     /// Waits until so many Sweeps have ended; how.
     pub fn until_ended(&self, count: usize, limit: Duration) -> Result<BTreeMap<String, usize>> {
-        let ended = || {
-            let phases = self.phases()?;
-            let ended: usize = ENDED.iter().filter_map(|phase| phases.get(*phase)).sum();
-            Ok((ended >= count).then_some(phases))
-        };
         let what = format!("{count} sweeps have ended");
-        wait::until(&what, limit, ended)
+        self.until_phases(&what, limit, |phases| {
+            ENDED.iter().filter_map(|phase| phases.get(*phase)).sum::<usize>() >= count
+        })
+    }
+
+    /// Waits until there is none.
+    pub fn until_forgotten(&self, limit: Duration) -> Result<()> {
+        self.until_phases("ended sweeps are forgotten", limit, BTreeMap::is_empty).map(drop)
+    }
+
+    fn until_phases(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&BTreeMap<String, usize>) -> bool,
+    ) -> Result<BTreeMap<String, usize>> {
+        let look = || {
+            thread::sleep(LOOK);
+            Ok(Some(self.phases()?).filter(&wanted))
+        };
+        wait::until(what, limit, look)
             .with_context(|| format!("{:?}\n{}", self.phases(), self.coordinators_said()))
     }
 }
