@@ -1,9 +1,12 @@
-//! The cap where somebody else writes what podsweep writes, as fast as the API server takes it.
+//! The cap where somebody else writes what podsweep writes, as fast as the API server takes it; and where agents are cut
+//! off in the middle of their sweeps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
 #![allow(clippy::print_stdout, reason = "figures that --no-capture shows")]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ use podsweep::kubernetes::resources::Sweep;
 use podsweep_tests::cluster::audit::Record;
 use podsweep_tests::cluster::installed::{Installed, POLICY, SLOTS, SYSTEM};
 use podsweep_tests::cluster::slot_history::SlotHistory;
-use podsweep_tests::cluster::test_agent::{self, Book, Course};
+use podsweep_tests::cluster::test_agent::{self, Book, Course, Worked};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +26,6 @@ const PREFIX: &str = "podsweep-test";
 const SLOT: Duration = Duration::from_secs(12);
 /// Longer than half of it: each sweep has to renew in the storm.
 const WORKS: Duration = Duration::from_secs(8);
-const NODES: u32 = 10;
 const SWEEPS: u32 = 10;
 const ENDED_WITHIN: Duration = Duration::from_mins(3);
 
@@ -59,43 +61,84 @@ fn asked(records: &[Record], user: &str, resource: &str) -> (usize, usize) {
     (refused, of_theirs.count())
 }
 
+/// A cluster with coordinators to come, whose policy lets everything run beside everything.
+struct Cluster {
+    installed: Installed,
+    runtime: Runtime,
+    book: Arc<Book>,
+    stop: CancellationToken,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let installed = Installed::start(PREFIX).unwrap();
+        let rollout = json!({"canary": 50, "growth": 1, "serialBy": [], "maxParallel": 100});
+        installed.policy(&json!({ "rollout": rollout })).unwrap();
+        let (book, stop) = (Arc::default(), CancellationToken::new());
+        Self { installed, runtime: Runtime::new().unwrap(), book, stop }
+    }
+
+    fn coordinators(&mut self, count: usize) {
+        let settings = json!({ "leaseDuration": "6s", "slotDuration": format!("{}s", SLOT.as_secs()) });
+        for _ in 0..count {
+            self.installed.coordinator(&settings).unwrap();
+        }
+    }
+
+    fn client(&self, kubeconfig: &Path) -> Client {
+        self.runtime.block_on(test_agent::client(kubeconfig)).unwrap()
+    }
+
+    fn agents(&self, nodes: Range<u32>, client: &Client, works: Duration) {
+        for number in nodes {
+            let course = Course { works, ..Course::default() };
+            let (client, book, stop) = (client.clone(), Arc::clone(&self.book), self.stop.clone());
+            self.runtime.spawn(test_agent::run(client, format!("n{number}"), course, book, stop));
+        }
+    }
+
+    /// One sweep on each of these nodes, each of a workload of its own.
+    fn ask(&self, nodes: Range<u32>) {
+        let client = self.client(&self.installed.plane.admin());
+        for number in nodes {
+            let (node, workload, pod) = (format!("n{number}"), format!("w{number}"), format!("pod-{number}"));
+            self.runtime.block_on(test_agent::ask(&client, &node, &workload, &pod, POLICY)).unwrap();
+        }
+    }
+
+    /// By the agents' own book, and by the audit of the Leases.
+    fn assert_cap(&self, history: &SlotHistory) {
+        let (most, twice) = self.book.most_at_once();
+        assert!(most <= SLOTS && !twice, "{most} at once, one slot twice: {twice}");
+        assert_eq!(history.taken_too_early(SLOT), [""; 0]);
+        assert!(history.most_at_once() <= SLOTS);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 #[test]
 fn in_a_storm_of_conflicts_the_cap_holds_sweeps_succeed_and_nobody_hammers_the_server() {
-    let mut cluster = Installed::start(PREFIX).unwrap();
-    cluster.policy(&json!({ "rollout": {"canary": 50, "growth": 1, "serialBy": [], "maxParallel": 100} })).unwrap();
-    let runtime = Runtime::new().unwrap();
-    let (book, stop) = (Arc::new(Book::default()), CancellationToken::new());
-    let agents = cluster.kubeconfig_of("agents").unwrap();
-    let course = Course { works: WORKS, ..Course::default() };
-    let client = runtime.block_on(test_agent::client(&agents)).unwrap();
-    for number in 0..NODES {
-        let (client, course, book, stop) = (client.clone(), course.clone(), Arc::clone(&book), stop.clone());
-        runtime.spawn(test_agent::run(client, format!("n{number}"), course, book, stop));
-    }
-    let rivals = cluster.kubeconfig_of("rival").unwrap();
-    let rivals = runtime.block_on(test_agent::client(&rivals)).unwrap();
-    runtime.spawn(rival(rivals, stop.clone()));
-
+    let mut cluster = Cluster::start();
+    let agents = cluster.client(&cluster.installed.kubeconfig_of("agents").unwrap());
+    cluster.agents(0..SWEEPS, &agents, WORKS);
+    let rivals = cluster.client(&cluster.installed.kubeconfig_of("rival").unwrap());
+    cluster.runtime.spawn(rival(rivals, cluster.stop.clone()));
     let began = Instant::now();
-    for number in 0..SWEEPS {
-        let (node, workload, pod) = (format!("n{number}"), format!("w{number}"), format!("pod-{number}"));
-        runtime.block_on(test_agent::ask(&client, &node, &workload, &pod, POLICY)).unwrap();
-    }
-    for _ in 0..2 {
-        cluster.coordinator(&json!({ "leaseDuration": "6s", "slotDuration": format!("{}s", SLOT.as_secs()) })).unwrap();
-    }
-    let phases = cluster.until_ended(SWEEPS as usize, ENDED_WITHIN).unwrap();
+    cluster.ask(0..SWEEPS);
+    cluster.coordinators(2);
+    let phases = cluster.installed.until_ended(SWEEPS as usize, ENDED_WITHIN).unwrap();
     let took = began.elapsed();
-    stop.cancel();
+    cluster.stop.cancel();
 
-    let records = cluster.plane.audit().unwrap();
-    let history = SlotHistory::of(&records).unwrap();
-    let (most, twice) = book.most_at_once();
-    assert!(most <= SLOTS && !twice, "{most} at once, one slot twice: {twice}");
-    assert_eq!(history.taken_too_early(SLOT), [""; 0]);
-    assert!(history.most_at_once() <= SLOTS);
-    assert_eq!(phases, BTreeMap::from([("Succeeded".to_owned(), SWEEPS as usize)]), "{}", cluster.coordinators_said());
-
+    let records = cluster.installed.plane.audit().unwrap();
+    cluster.assert_cap(&SlotHistory::of(&records).unwrap());
+    let all = BTreeMap::from([("Succeeded".to_owned(), SWEEPS as usize)]);
+    assert_eq!(phases, all, "{}", cluster.installed.coordinators_said());
     let of = |user, resource| asked(&records, user, resource);
     let (agents_slots, coordinators_slots, coordinators_sweeps) =
         (of("agents", "leases"), of("coordinator", "leases"), of("coordinator", "sweeps"));
@@ -114,4 +157,34 @@ fn in_a_storm_of_conflicts_the_cap_holds_sweeps_succeed_and_nobody_hammers_the_s
     let bound = turns * SLOTS as f64;
     assert!((coordinators_sweeps.1 as f64) <= bound, "{} writes of Sweeps in {took:?}", coordinators_sweeps.1);
     assert!((coordinators_slots.1 as f64) <= bound + turns, "{} of Leases in {took:?}", coordinators_slots.1);
+}
+
+#[test]
+fn agents_that_are_cut_off_in_the_middle_stop_before_their_slots_are_given_on() {
+    let cut_nodes = 0..5;
+    let mut cluster = Cluster::start();
+    let way = cluster.installed.plane.proxy().unwrap();
+    let through = cluster.installed.plane.kubeconfig_of("cut", Some("system:masters"), &way.server()).unwrap();
+    let through = cluster.client(&through);
+    // They would work for long after their slots are over.
+    cluster.agents(cut_nodes.clone(), &through, 5 * SLOT);
+    let direct = cluster.client(&cluster.installed.kubeconfig_of("agents").unwrap());
+    cluster.agents(5..SWEEPS, &direct, Duration::from_secs(2));
+    cluster.coordinators(2);
+    cluster.ask(cut_nodes.clone());
+    cluster.installed.until_phase("Sweeping", cut_nodes.len(), ENDED_WITHIN).unwrap();
+    cluster.ask(5..SWEEPS);
+
+    way.cut();
+    let cut = Instant::now();
+    cluster.installed.until_phase("Succeeded", 5, ENDED_WITHIN).unwrap();
+    cluster.installed.until_phase("Aborted", cut_nodes.len(), ENDED_WITHIN).unwrap();
+    let of_the_cut = |work: &Worked| cut_nodes.clone().any(|number| work.sweep == format!("app-pod-{number}"));
+    let stopped: Vec<_> = cluster.book.worked().into_iter().filter(of_the_cut).collect();
+    assert_eq!(stopped.len(), cut_nodes.len());
+    for work in stopped {
+        let late = work.to.saturating_duration_since(cut);
+        assert!(late < SLOT, "{} worked on for {late:?}", work.sweep);
+    }
+    cluster.assert_cap(&SlotHistory::of(&cluster.installed.plane.audit().unwrap()).unwrap());
 }

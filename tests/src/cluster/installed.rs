@@ -143,6 +143,12 @@ impl Installed {
         })
     }
 
+    /// Waits until so many Sweeps are in this phase.
+    pub fn until_phase(&self, phase: &str, count: usize, limit: Duration) -> Result<()> {
+        let reached = |phases: &BTreeMap<String, usize>| phases.get(phase).is_some_and(|found| *found >= count);
+        self.until_phases(&format!("{count} sweeps are {phase}"), limit, reached).map(drop)
+    }
+
     /// Waits until there is none.
     pub fn until_forgotten(&self, limit: Duration) -> Result<()> {
         self.until_phases("ended sweeps are forgotten", limit, BTreeMap::is_empty).map(drop)
