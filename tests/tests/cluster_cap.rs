@@ -55,8 +55,9 @@ async fn rival(client: Client, stop: CancellationToken) {
 
 /// How often these were answered with 409, and how many requests they made of these resources at all.
 fn asked(records: &[Record], user: &str, resource: &str) -> (usize, usize) {
-    let of_theirs =
-        records.iter().filter(|record| record.user.username == user && record.is_of(resource) && record.verb != "watch");
+    let of_theirs = records
+        .iter()
+        .filter(|record| record.user.username == user && record.is_of(resource) && record.verb != "watch");
     let refused = of_theirs.clone().filter(|record| record.code() == Some(409)).count();
     (refused, of_theirs.count())
 }
@@ -155,7 +156,11 @@ fn in_a_storm_of_conflicts_the_cap_holds_sweeps_succeed_and_nobody_hammers_the_s
     // looked at by two.
     let turns = took.as_secs_f64() * 10.0;
     let bound = turns * SLOTS as f64;
-    assert!((coordinators_sweeps.1 as f64) <= bound, "{} writes of Sweeps in {took:?}", coordinators_sweeps.1);
+    assert!(
+        (coordinators_sweeps.1 as f64) <= bound,
+        "{} writes of Sweeps in {took:?}",
+        coordinators_sweeps.1
+    );
     assert!((coordinators_slots.1 as f64) <= bound + turns, "{} of Leases in {took:?}", coordinators_slots.1);
 }
 
@@ -164,7 +169,8 @@ fn agents_that_are_cut_off_in_the_middle_stop_before_their_slots_are_given_on() 
     let cut_nodes = 0..5;
     let mut cluster = Cluster::start();
     let way = cluster.installed.plane.proxy().unwrap();
-    let through = cluster.installed.plane.kubeconfig_of("cut", Some("system:masters"), &way.server()).unwrap();
+    let through =
+        cluster.installed.plane.kubeconfig_of("cut", Some("system:masters"), &way.server()).unwrap();
     let through = cluster.client(&through);
     // They would work for long after their slots are over.
     cluster.agents(cut_nodes.clone(), &through, 5 * SLOT);
@@ -179,7 +185,8 @@ fn agents_that_are_cut_off_in_the_middle_stop_before_their_slots_are_given_on() 
     let cut = Instant::now();
     cluster.installed.until_phase("Succeeded", 5, ENDED_WITHIN).unwrap();
     cluster.installed.until_phase("Aborted", cut_nodes.len(), ENDED_WITHIN).unwrap();
-    let of_the_cut = |work: &Worked| cut_nodes.clone().any(|number| work.sweep == format!("app-pod-{number}"));
+    let of_the_cut =
+        |work: &Worked| cut_nodes.clone().any(|number| work.sweep == format!("app-pod-{number}"));
     let stopped: Vec<_> = cluster.book.worked().into_iter().filter(of_the_cut).collect();
     assert_eq!(stopped.len(), cut_nodes.len());
     for work in stopped {

@@ -82,7 +82,8 @@ impl Swept {
     fn ask(&self) {
         let path = self.pod.container.cgroup().path();
         wait::until_true("the wish is taken", TOLD_WITHIN, || {
-            let said = self.agent.api().request_sweep(&path, POLICY).expect_err("it began at once").to_string();
+            let said =
+                self.agent.api().request_sweep(&path, POLICY).expect_err("it began at once").to_string();
             // Until pod and policy are known, it says so.
             Ok(said.contains("AwaitsSlot"))
         })
@@ -92,9 +93,10 @@ impl Swept {
     /// Files that the policy names and that are there.
     fn left(&self) -> usize {
         let tmp = self.pod.container.upper().join("tmp");
-        let jobs = fs::read_dir(tmp).unwrap().flatten().filter(|entry| {
-            entry.file_name().to_string_lossy().starts_with("job-")
-        });
+        let jobs = fs::read_dir(tmp)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("job-"));
         jobs.map(|job| fs::read_dir(job.path()).map_or(0, Iterator::count)).sum()
     }
 
@@ -181,7 +183,13 @@ fn an_agent_that_is_cut_off_stops_within_its_lease_and_does_not_write_over_what_
     println!("last batch {:?} after the cut, {left} files left", after(last, cut));
     assert!(left > 0, "the sweep was over too soon");
     assert!(after(last, cut) < SLOT, "a batch began {:?} after the cut", after(last, cut));
-    let held = swept.history().writes("podsweep-slot-0").iter().filter(|write| write.user == "agent").last().cloned();
+    let held = swept
+        .history()
+        .writes("podsweep-slot-0")
+        .iter()
+        .filter(|write| write.user == "agent")
+        .last()
+        .cloned();
     let held = held.expect("the agent never held the slot");
     assert!(after(last, held.at) < SLOT, "a batch began {:?} after the last renewal", after(last, held.at));
 
@@ -197,6 +205,10 @@ fn an_agent_that_is_cut_off_stops_within_its_lease_and_does_not_write_over_what_
     assert_eq!(swept.left(), left, "it went on after its slot was over");
     // On the node, it is known how it ended.
     let cgroup = swept.pod.container.cgroup_id().unwrap();
-    let ends: Vec<_> = swept.agent.api().sweeps_of(cgroup).unwrap().into_iter().map(|sweep| sweep.reason).collect();
-    assert!(ends.iter().flatten().any(|reason| reason == "Cancelled" || reason == "PermitExpired"), "{ends:?}");
+    let ends: Vec<_> =
+        swept.agent.api().sweeps_of(cgroup).unwrap().into_iter().map(|sweep| sweep.reason).collect();
+    assert!(
+        ends.iter().flatten().any(|reason| reason == "Cancelled" || reason == "PermitExpired"),
+        "{ends:?}"
+    );
 }

@@ -176,7 +176,16 @@ where
 {
     /// Nothing is asked before [`Self::run`].
     pub fn new(api: Api<K>, selection: Selection, view: Arc<View<C>>, counts: Arc<dyn WatchCounts>) -> Self {
-        Self { api, selection, view, counts, version: None, floor: Floor::default(), listed: None, anew: true }
+        Self {
+            api,
+            selection,
+            view,
+            counts,
+            version: None,
+            floor: Floor::default(),
+            listed: None,
+            anew: true,
+        }
     }
 
     /// Until `stop`.
@@ -339,7 +348,8 @@ mod tests {
         let all: Vec<_> = (0..1000).map(|_| seconds(true)).collect();
         assert!(all.iter().all(|seconds| (FIRST_WATCH_SECONDS..=WATCH_SECONDS).contains(seconds)));
         // Evenly spread, ten seconds have 38 of them.
-        let most = (0..WATCH_SECONDS).map(|from| all.iter().filter(|end| (from..from + 10).contains(*end)).count());
+        let most =
+            (0..WATCH_SECONDS).map(|from| all.iter().filter(|end| (from..from + 10).contains(*end)).count());
         assert!(most.max() < Some(100), "{all:?}");
         assert_eq!(seconds(false), WATCH_SECONDS);
     }

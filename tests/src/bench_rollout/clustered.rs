@@ -92,7 +92,9 @@ pub(super) fn run(agents: u32, seconds: u32) -> Result<Clustered> {
     let runtime = Runtime::new().context("cannot start a runtime")?;
     let mut installed = Installed::start(PREFIX)?;
     installed.slots(SLOTS)?;
-    installed.policy(&json!({ "rollout": {"canary": 1, "growth": 2, "serialBy": ["Node"], "maxParallel": 100} }))?;
+    installed.policy(
+        &json!({ "rollout": {"canary": 1, "growth": 2, "serialBy": ["Node"], "maxParallel": 100} }),
+    )?;
     for _ in 0..COORDINATORS {
         installed.coordinator(&json!({ "ttl": TTL }))?;
     }

@@ -12,8 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::test_agent::{self, Book, Course};
 
-/// Watches that an agent keeps: pods of its node, namespaces, policies, its Sweeps.
-pub(super) const WATCHES: u64 = 4;
 /// All agents of a DaemonSet whose pods start together, as on a cluster that is switched on.
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 

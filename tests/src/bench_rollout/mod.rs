@@ -90,8 +90,7 @@ impl Figures {
 }
 
 fn simulate() -> Result<(Shown, Vec<Aim>)> {
-    let scenario =
-        |weather, nodes, sweeps| Scenario { weather, nodes, sweeps, asked_within: HOUR }.run();
+    let scenario = |weather, nodes, sweeps| Scenario { weather, nodes, sweeps, asked_within: HOUR }.run();
     let runs = vec![
         scenario(Weather::Fair, NODES, SWEEPS)?,
         scenario(Weather::Rough, NODES, SWEEPS)?,
@@ -115,7 +114,11 @@ fn of_runs(runs: &[Simulated]) -> Result<Vec<Aim>> {
         Aim::new("writes per sweep, rough", WRITES_AIM, rough.writes.per_sweep),
         Aim::new("writes of the sweep that cost most", WRITES_AIM, most as f64),
         Aim::new("writes per sweep, 5,000 nodes to 500", RATIO_AIM, of_nodes),
-        Aim::new("longest turn, 20,000 sweeps to 5,000", sizes, rough.turns.longest_ms / few_sweeps.turns.longest_ms),
+        Aim::new(
+            "longest turn, 20,000 sweeps to 5,000",
+            sizes,
+            rough.turns.longest_ms / few_sweeps.turns.longest_ms,
+        ),
     ])
 }
 

@@ -145,7 +145,8 @@ impl Run {
         let Self { scenario, world, leaders, resets, .. } = self;
         let fates = &world.objects.fates;
         let waited = fates.values().filter_map(|fate| Some(fate.admitted?.saturating_sub(fate.asked)));
-        let ended = |wanted: &[SweepPhase]| fates.values().filter(|fate| wanted.contains(&fate.phase)).count();
+        let ended =
+            |wanted: &[SweepPhase]| fates.values().filter(|fate| wanted.contains(&fate.phase)).count();
         Simulated {
             scenario,
             workloads: WORKLOADS,

@@ -145,7 +145,8 @@ impl Installed {
 
     /// Waits until so many Sweeps are in this phase.
     pub fn until_phase(&self, phase: &str, count: usize, limit: Duration) -> Result<()> {
-        let reached = |phases: &BTreeMap<String, usize>| phases.get(phase).is_some_and(|found| *found >= count);
+        let reached =
+            |phases: &BTreeMap<String, usize>| phases.get(phase).is_some_and(|found| *found >= count);
         self.until_phases(&format!("{count} sweeps are {phase}"), limit, reached).map(drop)
     }
 

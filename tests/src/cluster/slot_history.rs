@@ -60,7 +60,8 @@ impl SlotHistory {
         let mut early = Vec::new();
         for (slot, writes) in &self.0 {
             for (before, after) in writes.iter().zip(writes.iter().skip(1)) {
-                let other = before.holder.is_some() && after.holder.is_some() && before.holder != after.holder;
+                let other =
+                    before.holder.is_some() && after.holder.is_some() && before.holder != after.holder;
                 let rest = after.at.duration_since(before.at);
                 if other && Duration::try_from(rest).is_ok_and(|rest| rest < lease) {
                     early.push(format!("{slot} after {rest:#}: {before:?}, then {after:?}"));

@@ -15,9 +15,9 @@ use kube::{Client, ResourceExt};
 use podsweep::admission::lease::{HeldSlot, NotHeld};
 use podsweep::kubernetes::client::connect;
 use podsweep::kubernetes::events::{Kind, PodEvent, PodEvents};
-use podsweep::kubernetes::{Collection, Selection, View, Watch, WatchCounts, events, labels};
 use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepPhase, SweepSpec};
 use podsweep::kubernetes::slot::SlotLeases;
+use podsweep::kubernetes::{Collection, Selection, View, Watch, WatchCounts, events, labels};
 use podsweep::report::Health;
 use podsweep::rollout::{Holder, SweepKey};
 use prometheus::{IntCounterVec, Opts};
@@ -199,8 +199,8 @@ pub async fn run(client: Client, node: String, course: Course, book: Arc<Book>, 
     let view: Arc<View<Admitted>> = Arc::default();
     let bell = Arc::clone(&view.kept().bell);
     let api = Api::all(client.clone());
-    let watching =
-        Watch::new(api, selection, Arc::clone(&view), Arc::clone(&book) as Arc<dyn WatchCounts>).run(stop.clone());
+    let watching = Watch::new(api, selection, Arc::clone(&view), Arc::clone(&book) as Arc<dyn WatchCounts>)
+        .run(stop.clone());
     let working = async {
         while stop.run_until_cancelled(bell.notified()).await.is_some() {
             let admitted = view.kept().take();
