@@ -56,12 +56,14 @@ impl Swept {
         cluster
             .policy(&json!({
                 "junk": [{"name": "tmp", "paths": ["/tmp/job-*/**"], "olderThan": "10s"}],
-                "sweep": {"batchSize": 20, "batchInterval": "500ms"},
+                // Whatever else this machine does: what is tested is when it stops.
+                "sweep": {"batchSize": 20, "batchInterval": "500ms", "maxPressure": any_pressure()},
                 "rollout": {"observe": "10s", "canary": 9, "serialBy": []},
             }))
             .unwrap();
         let kubeconfig = cluster.plane.kubeconfig_of("agent", Some("system:masters"), server).unwrap();
         let settings = json!({
+            "nodePressure": any_pressure(),
             "kubernetes": {"kubeconfig": kubeconfig, "nodeName": NODE}, "policies": "/etc/podsweep/policies",
         });
         let agent = Agent::start_with(PREFIX, &[], &settings).unwrap();
@@ -128,7 +130,11 @@ impl Swept {
     }
 }
 
-/// As `SlotHistory` has them: how long after another.
+fn any_pressure() -> Value {
+    json!({"cpu": 100, "io": 100, "memory": 100})
+}
+
+/// How long one was after another; nothing where it was before.
 fn after(one: Timestamp, other: Timestamp) -> Duration {
     Duration::try_from(one.duration_since(other)).unwrap_or_default()
 }
