@@ -8,6 +8,7 @@ pub mod api;
 pub mod attacker;
 pub mod bench_agent;
 pub mod bench_hooks;
+pub mod bench_rollout;
 pub mod bundle;
 pub mod cgroup;
 pub mod cluster;

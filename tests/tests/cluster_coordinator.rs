@@ -137,7 +137,7 @@ impl Drop for Cluster {
 }
 
 fn course(seconds: f64) -> Course {
-    Course { works: Duration::from_secs_f64(seconds), fates: BTreeMap::new() }
+    Course { works: Duration::from_secs_f64(seconds), ..Course::default() }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use podsweep_tests::cluster::installation::{self, Scans};
+use podsweep_tests::cluster::deployed::{self, Scans};
 use podsweep_tests::cluster::node::{Node, NodeOptions};
 use podsweep_tests::demo;
 use podsweep_tests::demo::cluster::{NAMESPACE, POLICY, Sweep};
@@ -38,7 +38,7 @@ fn a_container_that_fails_when_it_is_swept_stops_its_workload() {
     let options = NodeOptions { usual_folders: true, ..NodeOptions::default() };
     let mut cluster = Cluster { node: Node::start(PREFIX, &options).unwrap(), scans: None };
     // A container that was harmed could be swept again at once, if nothing but the cool-down kept it from it.
-    cluster.scans = Some(installation::install(&mut cluster.node, &json!({"coolDown": "1s"})).unwrap());
+    cluster.scans = Some(deployed::install(&mut cluster.node, &json!({"coolDown": "1s"})).unwrap());
     let kubectl = cluster.node.kubectl().unwrap();
     kubectl.apply(POLICY).unwrap();
     kubectl.run(&["create", "namespace", NAMESPACE]).unwrap();
@@ -52,8 +52,8 @@ fn a_container_that_fails_when_it_is_swept_stops_its_workload() {
         let first = sweeps["items"].as_array().and_then(|items| items.first()).map(Sweep::of);
         Ok(first.filter(Sweep::is_ended))
     });
-    let ended = ended.unwrap_or_else(|error| panic!("{error:#}\n{}", installation::state(&kubectl)));
-    assert_eq!(ended.health, "Harmed", "{ended:?}\n{}", installation::state(&kubectl));
+    let ended = ended.unwrap_or_else(|error| panic!("{error:#}\n{}", deployed::state(&kubectl)));
+    assert_eq!(ended.health, "Harmed", "{ended:?}\n{}", deployed::state(&kubectl));
     assert!(ended.removed > 0, "{ended:?}");
     let breaker = wait::until("its breaker is open", TOLD_WITHIN, || {
         let breakers = kubectl.get(&["breakers"])?;

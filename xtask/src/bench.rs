@@ -6,6 +6,7 @@
 mod agent;
 mod hooks;
 mod host;
+mod rollout;
 mod scan;
 mod timing;
 mod tree;
@@ -25,6 +26,10 @@ pub(crate) enum What {
     Hooks,
     /// The agent with 250 containers that create 10,000 files a second: CPU, memory, time to see a burst.
     Agent,
+    /// 20,000 sweeps on 5,000 nodes by the coordinator's decisions, in simulated time: the cap, the queue, writes to the
+    /// API server. With `--agents`, a real API server: what they ask of it, idle and sweeping. Fails where more sweeps run
+    /// than there are slots.
+    Rollout,
 }
 
 /// What somebody wants to know.
@@ -40,25 +45,35 @@ pub(crate) struct Arguments {
     #[arg(long)]
     kernel: Option<String>,
     /// agent: how long to measure (180 s, of which a third at rest, half with bursts, a sixth beside a peer).
+    /// rollout: how long the agents are idle (330 s, in which each of their watches is made again).
     #[arg(long, value_parser = clap::value_parser!(u32).range(30..=600))]
     seconds: Option<u32>,
+    /// rollout: so many agents at a real API server, in place of the simulation; 1,000 take two cores and 4 GB.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    agents: Option<u32>,
 }
 
 impl Arguments {
     /// What must be installed besides a build.
     pub(crate) fn needs(&self) -> Vec<Need> {
-        self.kernel.iter().map(|_| Need::Guests).collect()
+        let guests = self.kernel.iter().map(|_| Need::Guests);
+        guests.chain(self.agents.iter().map(|_| Need::Kubernetes)).collect()
     }
 }
 
 /// Measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { what, output, kernel, seconds } = arguments;
-    match (what, kernel, seconds) {
-        (What::Scan, None, None) => scan::run(*output),
-        (What::Hooks, None, None) => hooks::run(*output),
-        (What::Hooks, Some(kernel), None) => hooks::count_instructions(kernel, *output),
-        (What::Agent, None, seconds) => agent::run(*output, *seconds),
-        _ => bail!("--kernel is for `bench hooks` alone, --seconds for `bench agent`"),
+    let Arguments { what, output, kernel, seconds, agents } = arguments;
+    match (what, kernel, seconds, agents) {
+        (What::Scan, None, None, None) => scan::run(*output),
+        (What::Hooks, None, None, None) => hooks::run(*output),
+        (What::Hooks, Some(kernel), None, None) => hooks::count_instructions(kernel, *output),
+        (What::Agent, None, seconds, None) => agent::run(*output, *seconds),
+        (What::Rollout, None, None, None) => rollout::run(*output, None, None),
+        (What::Rollout, None, seconds, Some(agents)) => rollout::run(*output, Some(*agents), *seconds),
+        _ => bail!(
+            "--kernel is for `bench hooks` alone, --agents for `bench rollout`, --seconds for `bench agent` and for \
+             `bench rollout --agents`"
+        ),
     }
 }

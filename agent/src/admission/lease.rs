@@ -21,6 +21,9 @@ use crate::rollout::Holder;
 
 /// Tries to free a slot at the end; after that it expires.
 const FREE_TRIES: u32 = 3;
+/// Times that a take or a renewal is tried on what was just read, where somebody else has written the Lease in between
+/// and left its holder alone: who adds labels, say. A version read a pause ago would be an old one again.
+const CONFLICTS: u32 = 4;
 /// Shortest wait between two tries to renew.
 const LEAST_RETRY: Duration = Duration::from_millis(200);
 
@@ -77,18 +80,25 @@ impl HeldSlot {
     /// Takes over what the coordinator granted: reads it, and renews it at once.
     pub async fn take(slots: &SlotLeases, name: &str, holder: &Holder) -> Result<Self, NotHeld> {
         let holder = holder.to_string();
-        let lease = slots.read(name).await?;
-        let seen = slot::seen(&lease);
-        if seen.holder.as_deref() != Some(holder.as_str()) {
-            let found = seen.holder.unwrap_or_default();
-            return Err(NotHeld::Other { slot: name.to_owned(), found, wanted: holder });
+        let mut tries = 1..CONFLICTS;
+        loop {
+            let seen = slot::seen(&slots.read(name).await?);
+            if seen.holder.as_deref() != Some(holder.as_str()) {
+                let found = seen.holder.unwrap_or_default();
+                return Err(NotHeld::Other { slot: name.to_owned(), found, wanted: holder });
+            }
+            let renewed = Instant::now();
+            match slots.renew(name, &seen.version).await {
+                Ok(lease) => {
+                    let version = lease.resource_version().unwrap_or_default();
+                    let fence = Fence { renewed, lease: seen.lease };
+                    let until = watch::Sender::new(fence.ends_at());
+                    return Ok(Self { name: name.to_owned(), holder, version, fence, until });
+                }
+                Err(error) if error.is_conflict() && tries.next().is_some() => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let renewed = Instant::now();
-        let lease = slots.renew(name, &seen.version).await?;
-        let version = lease.resource_version().unwrap_or_default();
-        let fence = Fence { renewed, lease: seen.lease };
-        let until = watch::Sender::new(fence.ends_at());
-        Ok(Self { name: name.to_owned(), holder, version, fence, until })
     }
 
     /// When it is lost unless it is renewed: moves on with each renewal.
@@ -118,6 +128,7 @@ impl HeldSlot {
             }
         }
         tracing::warn!(slot = self.name, "slot lost: the sweep stops after its batch");
+        self.until.send_modify(|until| *until = (*until).min(Instant::now()));
         fenced.cancel();
         done.cancelled().await;
         self.free(slots).await;
@@ -125,27 +136,31 @@ impl HeldSlot {
 
     /// `false`: it is somebody else's.
     async fn renew(&mut self, slots: &SlotLeases) -> Result<bool, RequestError> {
-        let renewed = Instant::now();
-        let lease = match slots.renew(&self.name, &self.version).await {
-            Ok(lease) => lease,
-            // Our own renewal whose answer was lost, or somebody else's: the Lease says which.
-            Err(error) if error.is_conflict() => {
-                let lease = slots.read(&self.name).await?;
-                let seen = slot::seen(&lease);
-                self.version = seen.version;
-                return if seen.holder.as_deref() == Some(self.holder.as_str()) {
-                    Err(error)
-                } else {
-                    Ok(false)
-                };
+        let mut tries = 1..CONFLICTS;
+        loop {
+            let renewed = Instant::now();
+            match slots.renew(&self.name, &self.version).await {
+                Ok(lease) => {
+                    self.version = lease.resource_version().unwrap_or_default();
+                    self.fence.renewed = renewed;
+                    self.until.send_replace(self.fence.ends_at());
+                    return Ok(true);
+                }
+                // Our own renewal whose answer was lost, or somebody else's: the Lease says which.
+                Err(error) if error.is_conflict() => {
+                    let seen = slot::seen(&slots.read(&self.name).await?);
+                    self.version = seen.version;
+                    if seen.holder.as_deref() != Some(self.holder.as_str()) {
+                        return Ok(false);
+                    }
+                    if tries.next().is_none() {
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.is_not_found() => return Ok(false),
+                Err(error) => return Err(error),
             }
-            Err(error) if error.is_not_found() => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        self.version = lease.resource_version().unwrap_or_default();
-        self.fence.renewed = renewed;
-        self.until.send_replace(self.fence.ends_at());
-        Ok(true)
+        }
     }
 
     /// Gives it back.

@@ -31,6 +31,10 @@ use super::view::{Collection, View};
 /// After this the server ends a watch and it is made again: as kube-runtime has it, just under the five minutes after
 /// which many load balancers cut a connection that says nothing.
 pub const WATCH_SECONDS: u32 = 290;
+/// The least that a watch lasts which follows the start or a failure. Its time is drawn from between this and
+/// [`WATCH_SECONDS`]: agents that a new version of theirs, or an API server that came back, made begin together must
+/// not come together every five minutes ever after. Later watches last the whole time, and so stay apart.
+const FIRST_WATCH_SECONDS: u32 = 30;
 /// For a list, which may be megabytes, and for the beginning of a watch.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A watch that stays open for this long without a word has begun well. A proxy with no server behind it hangs up
@@ -161,6 +165,8 @@ pub struct Watch<K, C> {
     /// owner has said since.
     floor: Floor,
     listed: Option<Instant>,
+    /// Whether the next watch is the first after the start or a failure.
+    anew: bool,
 }
 
 impl<K, C> Watch<K, C>
@@ -170,7 +176,16 @@ where
 {
     /// Nothing is asked before [`Self::run`].
     pub fn new(api: Api<K>, selection: Selection, view: Arc<View<C>>, counts: Arc<dyn WatchCounts>) -> Self {
-        Self { api, selection, view, counts, version: None, floor: Floor::default(), listed: None }
+        Self {
+            api,
+            selection,
+            view,
+            counts,
+            version: None,
+            floor: Floor::default(),
+            listed: None,
+            anew: true,
+        }
     }
 
     /// Until `stop`.
@@ -178,6 +193,7 @@ where
         let mut backoff = DefaultBackoff::default();
         while let Some(broken) = stop.run_until_cancelled(self.keep_up()).await {
             self.tell(&broken);
+            self.anew = true;
             if !broken.goes_on() {
                 self.version = None;
             }
@@ -229,7 +245,7 @@ where
         let params = WatchParams {
             field_selector: self.selection.fields.clone(),
             label_selector: self.selection.labels.clone(),
-            timeout: Some(WATCH_SECONDS),
+            timeout: Some(seconds(std::mem::replace(&mut self.anew, false))),
             bookmarks: true,
             ..WatchParams::default()
         };
@@ -315,5 +331,26 @@ where
         } else {
             tracing::debug!(resource, reason, error = %broken, "the Kubernetes API cannot be watched");
         }
+    }
+}
+
+/// How long the next watch shall last. `anew`: it is the first after the start or a failure.
+fn seconds(anew: bool) -> u32 {
+    if anew { fastrand::u32(FIRST_WATCH_SECONDS..=WATCH_SECONDS) } else { WATCH_SECONDS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_that_begin_together_do_not_end_together() {
+        let all: Vec<_> = (0..1000).map(|_| seconds(true)).collect();
+        assert!(all.iter().all(|seconds| (FIRST_WATCH_SECONDS..=WATCH_SECONDS).contains(seconds)));
+        // Evenly spread, ten seconds have 38 of them.
+        let most =
+            (0..WATCH_SECONDS).map(|from| all.iter().filter(|end| (from..from + 10).contains(*end)).count());
+        assert!(most.max() < Some(100), "{all:?}");
+        assert_eq!(seconds(false), WATCH_SECONDS);
     }
 }

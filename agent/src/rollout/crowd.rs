@@ -15,7 +15,7 @@ pub(super) struct Crowd {
     policies: BTreeMap<String, u32>,
     workloads: BTreeSet<String>,
     // A dimension holds between two sweeps whose policies both name it: who leaves it out agrees to run beside others.
-    alone: BTreeSet<(u8, String)>,
+    alone: [BTreeSet<String>; DIMENSIONS.len()],
 }
 
 impl Crowd {
@@ -24,7 +24,10 @@ impl Crowd {
         *self.policies.entry(entry.policy.clone()).or_default() += 1;
         self.workloads.insert(entry.workload.clone());
         let dimensions = rules.map_or(&DIMENSIONS[..], |rules| &rules.serial_by);
-        self.alone.extend(dimensions.iter().map(|dimension| place(*dimension, entry)));
+        for dimension in dimensions {
+            let (alone, value) = place(*dimension, entry);
+            self.alone[alone].insert(value.to_owned());
+        }
     }
 
     /// Whether one of this workload runs.
@@ -42,19 +45,22 @@ impl Crowd {
             );
             return Err((Reason::MaxParallel, message));
         }
-        let related =
-            rules.serial_by.iter().find(|dimension| self.alone.contains(&place(**dimension, entry)));
+        let related = rules.serial_by.iter().find(|dimension| {
+            let (alone, value) = place(**dimension, entry);
+            self.alone[alone].contains(value)
+        });
         related.map_or(Ok(()), |dimension| Err(serial(*dimension)))
     }
 }
 
-fn place(dimension: SerialBy, entry: &Entry) -> (u8, String) {
+/// Which of the dimensions, and where in it a sweep is.
+fn place(dimension: SerialBy, entry: &Entry) -> (usize, &str) {
     match dimension {
-        SerialBy::Workload => (0, entry.workload.clone()),
-        SerialBy::Node => (1, entry.node.clone()),
-        SerialBy::Namespace => (2, entry.namespace().to_owned()),
+        SerialBy::Workload => (0, &entry.workload),
+        SerialBy::Node => (1, &entry.node),
+        SerialBy::Namespace => (2, entry.namespace()),
         // All that say no zone are taken for one: two of them may be in the same.
-        SerialBy::Zone => (3, entry.zone.clone().unwrap_or_default()),
+        SerialBy::Zone => (3, entry.zone.as_deref().unwrap_or_default()),
     }
 }
 

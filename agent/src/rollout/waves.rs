@@ -87,7 +87,11 @@ impl Tally {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Waves(BTreeMap<(String, String), Tally>);
+pub(super) struct Waves {
+    tallies: Vec<Tally>,
+    /// Which of them, by policy and by workload.
+    places: BTreeMap<String, BTreeMap<String, usize>>,
+}
 
 impl Waves {
     /// Counts a Sweep; `rules` are its policy's.
@@ -124,8 +128,16 @@ impl Waves {
         Ok(wave)
     }
 
+    // Asked for every Sweep in every turn: a name that is known is not copied.
     fn tally(&mut self, entry: &Entry) -> &mut Tally {
-        self.0.entry((entry.workload.clone(), entry.policy.clone())).or_default()
+        let known = self.places.get(&entry.policy).and_then(|of_policy| of_policy.get(&entry.workload));
+        let place = known.copied().unwrap_or_else(|| {
+            let of_policy = self.places.entry(entry.policy.clone()).or_default();
+            of_policy.insert(entry.workload.clone(), self.tallies.len());
+            self.tallies.push(Tally::default());
+            self.tallies.len() - 1
+        });
+        &mut self.tallies[place]
     }
 }
 

@@ -7,10 +7,13 @@
 //! | `daemon` | one program of the cluster: its log, paused, continued, killed |
 //! | `authority` | certificates; `kubeconfig` those, or a token, as a file that every client reads |
 //! | `control_plane` | etcd and kube-apiserver; `audit` what was written through it, `kubectl` commands to it |
+//! | `installed` | podsweep's objects in a control plane, and its coordinators |
+//! | `slot_history` | from the audit: who held which slot when, and whether the cap was kept |
 //! | `test_agent` | agents without a node, many in one process, with podsweep's own code for slots |
+//! | `told_pod` | a container, and a pod that the API is told of without a kubelet |
 //! | `proxy` | a way to the API server that can be slowed down, stalled and cut |
 //! | `node` | all that and controller-manager, scheduler, `containerd`, `kubelet`; pods, and commands on the node |
-//! | `installation` | podsweep itself on that node, as deploy/ has it |
+//! | `deployed` | podsweep itself on that node, as deploy/ has it |
 //! | `image_archive` | images, made without a registry |
 //! | `node_cgroup`, `node_runc` | the node's cgroups, and its containers' on a machine with controllers on cgroup v1 |
 //!
@@ -24,9 +27,10 @@ pub mod authority;
 mod containerd;
 pub mod control_plane;
 pub mod daemon;
+pub mod deployed;
 pub mod enclosure;
 pub mod image_archive;
-pub mod installation;
+pub mod installed;
 pub mod kubeconfig;
 pub mod kubectl;
 mod kubelet;
@@ -35,4 +39,6 @@ mod node_cgroup;
 pub mod node_runc;
 pub mod programs;
 pub mod proxy;
+pub mod slot_history;
 pub mod test_agent;
+pub mod told_pod;

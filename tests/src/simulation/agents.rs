@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use podsweep::kubernetes::resources::SweepPhase;
+use podsweep::kubernetes::resources::{Sweep, SweepPhase};
 use podsweep::report::Health;
 use podsweep::rollout::SweepKey;
 
@@ -35,16 +35,29 @@ pub(super) struct Agents {
     course: Course,
     running: BTreeMap<SweepKey, Running>,
     dead: BTreeSet<SweepKey>,
+    /// How long after its beginning the agent of a sweep will be killed.
+    doomed: BTreeMap<SweepKey, Duration>,
     fates: BTreeMap<SweepKey, (Health, String)>,
 }
 
 impl Agents {
     pub(super) fn new(course: Course) -> Self {
-        Self { course, running: BTreeMap::new(), dead: BTreeSet::new(), fates: BTreeMap::new() }
+        let (running, dead) = (BTreeMap::new(), BTreeSet::new());
+        Self { course, running, dead, doomed: BTreeMap::new(), fates: BTreeMap::new() }
     }
 
     pub(super) fn working(&self) -> usize {
         self.running.len()
+    }
+
+    /// Whether two of them work under one slot.
+    pub(super) fn share_a_slot(&self) -> bool {
+        let slots: BTreeSet<_> = self.running.values().map(|running| &running.slot).collect();
+        slots.len() < self.running.len()
+    }
+
+    pub(super) fn doom(&mut self, key: &SweepKey, after: Duration) {
+        self.doomed.insert(key.clone(), after);
     }
 
     pub(super) fn kill(&mut self, key: &SweepKey) {
@@ -65,27 +78,26 @@ impl Agents {
     }
 
     fn take_orders(&mut self, objects: &mut Objects, now: Duration) {
-        let admitted: Vec<_> = objects
-            .sweeps()
-            .filter_map(|sweep| {
-                let status = sweep.status.as_ref()?;
-                let admitted = status.phase == SweepPhase::Admitted;
-                admitted.then(|| (super::objects::key(sweep), status.slot.clone().unwrap_or_default()))
-            })
-            .filter(|(key, _)| !self.running.contains_key(key) && !self.dead.contains(key))
-            .collect();
-        for (key, slot) in admitted {
+        for key in objects.take_changed_for_agents() {
+            if self.running.contains_key(&key) || self.dead.contains(&key) {
+                continue;
+            }
+            let Some(slot) = objects.sweep(&key).and_then(granted) else { continue };
             let version = objects.slot_version(&slot);
             let Ok(version) = objects.write_slot(&slot, version, "renew", |_| {}) else { continue };
             let phase = SweepPhase::Admitted;
-            self.running
-                .insert(key, Running { slot, version, began: now, renewed: now, phase, stopped: None });
+            let running = Running { slot, version, began: now, renewed: now, phase, stopped: None };
+            self.running.insert(key, running);
         }
     }
 
     fn go_on(&mut self, key: &SweepKey, objects: &mut Objects, now: Duration) {
         let Course { scan, sweep, observe } = self.course;
         let Some(running) = self.running.get_mut(key) else { return };
+        if self.doomed.get(key).is_some_and(|after| now >= running.began + *after) {
+            self.kill(key);
+            return;
+        }
         let stop =
             objects.sweep(key).and_then(|sweep| sweep.status.as_ref()).and_then(|status| status.stop.clone());
         if stop.is_some() && running.stopped.is_none() {
@@ -131,4 +143,10 @@ impl Agents {
         let freed = objects.write_slot(&running.slot, running.version, "free", |slot| slot.holder = None);
         assert_eq!(freed.err(), None, "an agent that renewed in time still holds its slot");
     }
+}
+
+/// The slot of a Sweep that is admitted and whose agent has not begun.
+fn granted(sweep: &Sweep) -> Option<String> {
+    let status = sweep.status.as_ref()?;
+    (status.phase == SweepPhase::Admitted).then(|| status.slot.clone().unwrap_or_default())
 }

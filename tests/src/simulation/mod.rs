@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 use podsweep::breaker::GlobalBreaker;
 use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepSpec, SweepStatus};
 use podsweep::policy::Spec;
@@ -18,10 +19,21 @@ use podsweep::rollout::{Circumstances, Figures, Index, Rules, Settings, Step, Sw
 
 use agents::Agents;
 pub use agents::Course;
-use objects::Objects;
+pub use objects::{Fate, Objects};
 
 /// How long a slot's Lease lasts.
 pub const LEASE: Duration = Duration::from_mins(2);
+
+/// What decisions took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Effort {
+    /// How often it was decided.
+    pub turns: u64,
+    /// CPU time of all.
+    pub cpu: Duration,
+    /// CPU time of the one that took longest.
+    pub longest: Duration,
+}
 
 /// Everything.
 pub struct World {
@@ -30,12 +42,17 @@ pub struct World {
     agents: Agents,
     index: Index,
     settings: Settings,
+    slots: usize,
     rules: BTreeMap<String, Rules>,
     now: Duration,
     /// Most slots that agents worked under at one time.
     pub most_running: usize,
+    /// Turns after which more agents worked than there are slots, or two under one.
+    pub cap_violations: u64,
     /// What the last turn found.
     pub figures: Figures,
+    /// What the coordinator's decisions took.
+    pub effort: Effort,
     /// Whether sweeps may begin.
     pub hours: Result<(), String>,
 }
@@ -50,10 +67,13 @@ impl World {
             agents: Agents::new(course),
             index: Index::new(settings),
             settings,
+            slots,
             rules: BTreeMap::new(),
             now: Duration::ZERO,
             most_running: 0,
+            cap_violations: 0,
             figures: Figures::default(),
+            effort: Effort::default(),
             hours: Ok(()),
         };
         for slot in 0..slots {
@@ -115,14 +135,17 @@ impl World {
 
     /// The agents act, then the coordinator decides until it has nothing more to say.
     pub fn turn(&mut self) {
-        self.agents.act(&mut self.objects, self.now);
-        self.most_running = self.most_running.max(self.agents.working());
+        self.act();
         self.tell();
         // Grant and admission are two turns; a coordinator has some of them in a second.
         for _ in 0..3 {
             let wall = Timestamp::UNIX_EPOCH + self.now;
             let circumstances = Circumstances { now: self.now, wall, hours: self.hours.clone() };
+            let began = cpu_time();
             let (steps, figures) = self.index.decide(&circumstances);
+            let took = cpu_time().saturating_sub(began);
+            let Effort { turns, cpu, longest } = self.effort;
+            self.effort = Effort { turns: turns + 1, cpu: cpu + took, longest: longest.max(took) };
             self.figures = figures;
             if steps.is_empty() {
                 break;
@@ -132,6 +155,16 @@ impl World {
             }
             self.tell();
         }
+    }
+
+    /// Nobody leads for this long; the agents go on. Then another coordinator leads.
+    pub fn fail_over(&mut self, gap: Duration, step: Duration) {
+        let until = self.now + gap;
+        while self.now < until {
+            self.now += step;
+            self.act();
+        }
+        self.new_leader();
     }
 
     /// Another coordinator leads, which knows only what the API server holds.
@@ -150,6 +183,11 @@ impl World {
     /// The agent of this sweep says nothing any more, and its deadline passes.
     pub fn kill_agent_of(&mut self, key: &SweepKey) {
         self.agents.kill(key);
+    }
+
+    /// The agent of this sweep will be killed so long after it has begun.
+    pub fn will_die(&mut self, key: &SweepKey, after: Duration) {
+        self.agents.doom(key, after);
     }
 
     /// How the container of this sweep will fare.
@@ -173,6 +211,15 @@ impl World {
         self.objects.sweeps().filter(runs).map(objects::key).collect()
     }
 
+    fn act(&mut self) {
+        self.agents.act(&mut self.objects, self.now);
+        let working = self.agents.working();
+        self.most_running = self.most_running.max(working);
+        if working > self.slots || self.agents.share_a_slot() {
+            self.cap_violations += 1;
+        }
+    }
+
     fn tell(&mut self) {
         for (name, rules) in &self.rules {
             self.index.observe_policy(name, Some(rules.clone()));
@@ -183,4 +230,9 @@ impl World {
     fn carry_out(&mut self, step: Step) {
         self.objects.carry_out(step, LEASE, self.now);
     }
+}
+
+/// Of this thread, so that neighbours do not count.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }

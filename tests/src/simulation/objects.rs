@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use podsweep::kubernetes::resources::{Breaker, Sweep, SweepPhase, SweepSpec, SweepStatus};
-use podsweep::rollout::{Index, SlotSeen, Step, SweepKey};
+use podsweep::rollout::{Holder, Index, SlotSeen, Step, SweepKey};
 
 /// One slot's Lease.
 #[derive(Clone, Default)]
@@ -15,6 +15,19 @@ pub struct Slot {
     pub holder: Option<String>,
     version: u64,
     lease: Duration,
+}
+
+/// What became of one Sweep.
+#[derive(Clone, Debug, Default)]
+pub struct Fate {
+    /// When it was asked for.
+    pub asked: Duration,
+    /// When it was admitted.
+    pub admitted: Option<Duration>,
+    /// Its last phase.
+    pub phase: SweepPhase,
+    /// Writes about it: of its object, and of the Lease that it held.
+    pub writes: u32,
 }
 
 /// What was refused since it was written on an old version.
@@ -30,8 +43,14 @@ pub struct Objects {
     slots: BTreeMap<String, Slot>,
     breakers: BTreeMap<String, Breaker>,
     changed: BTreeSet<SweepKey>,
+    changed_for_agents: BTreeSet<SweepKey>,
     gone: Vec<SweepKey>,
     breakers_gone: Vec<String>,
+    last_waves: BTreeMap<String, u64>,
+    /// What became of each Sweep, those included that are forgotten.
+    pub fates: BTreeMap<SweepKey, Fate>,
+    /// Waves that were begun.
+    pub waves: u64,
     /// Writes that were taken, by what they were for.
     pub writes: BTreeMap<&'static str, u64>,
 }
@@ -86,7 +105,8 @@ impl Objects {
         sweep.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH + now));
         let key = key(&sweep);
         self.sweeps.insert(key.clone(), sweep);
-        self.wrote("create");
+        self.fates.insert(key.clone(), Fate { asked: now, ..Fate::default() });
+        self.wrote("create", Some(&key));
         self.touch(&key);
         key
     }
@@ -99,8 +119,12 @@ impl Objects {
         change: impl FnOnce(&mut SweepStatus),
     ) {
         let Some(sweep) = self.sweeps.get_mut(key) else { return };
-        change(sweep.status.get_or_insert_default());
-        self.wrote(what);
+        let status = sweep.status.get_or_insert_default();
+        change(status);
+        if let Some(fate) = self.fates.get_mut(key) {
+            fate.phase = status.phase;
+        }
+        self.wrote(what, Some(key));
         self.touch(key);
     }
 
@@ -121,16 +145,23 @@ impl Objects {
         change: impl FnOnce(&mut Slot),
     ) -> Result<u64, Conflict> {
         let slot = self.slots.get_mut(name).filter(|slot| slot.version == version).ok_or(Conflict)?;
+        let before = slot.holder.clone();
         change(slot);
         self.version += 1;
         slot.version = self.version;
-        let version = slot.version;
-        self.wrote(what);
+        let (version, holder) = (slot.version, slot.holder.clone().or(before));
+        let sweep = holder.and_then(|holder| holder.parse::<Holder>().ok()).map(|holder| holder.sweep);
+        self.wrote(what, sweep.as_ref());
         Ok(version)
     }
 
     pub(super) fn slot_version(&self, name: &str) -> u64 {
         self.slots.get(name).map_or(0, |slot| slot.version)
+    }
+
+    /// Sweeps that changed since the agents last looked.
+    pub(super) fn take_changed_for_agents(&mut self) -> BTreeSet<SweepKey> {
+        std::mem::take(&mut self.changed_for_agents)
     }
 
     pub(super) fn delete_breaker(&mut self, name: &str) {
@@ -181,11 +212,17 @@ impl Objects {
                 });
                 assert_eq!(granted.err(), None, "one leader, and nobody else writes in between");
             }
-            Step::Admit { sweep, slot, wave } => self.write_status(&sweep, "admit", |status| {
-                status.phase = SweepPhase::Admitted;
-                (status.slot, status.wave) = (Some(slot), Some(wave));
-                (status.reason, status.admitted_at) = (None, Some(wall));
-            }),
+            Step::Admit { sweep, slot, wave } => {
+                self.begin_wave(&sweep, wave.number);
+                if let Some(fate) = self.fates.get_mut(&sweep) {
+                    fate.admitted = Some(now);
+                }
+                self.write_status(&sweep, "admit", |status| {
+                    status.phase = SweepPhase::Admitted;
+                    (status.slot, status.wave) = (Some(slot), Some(wave));
+                    (status.reason, status.admitted_at) = (None, Some(wall));
+                });
+            }
             Step::Note { sweep, reason, message } => self.write_status(&sweep, "note", |status| {
                 (status.reason, status.message) = (Some(reason), Some(message));
             }),
@@ -202,16 +239,16 @@ impl Objects {
             Step::SaveBreaker { name, spec, status } => {
                 let breaker = self.breakers.entry(name.clone()).or_insert_with(|| Breaker::new(&name, spec));
                 breaker.status = Some(status);
-                self.wrote("breaker");
+                self.wrote("breaker", None);
             }
             Step::CloseBreaker { name } => {
                 self.delete_breaker(&name);
-                self.wrote("breaker");
+                self.wrote("breaker", None);
             }
             Step::Forget { sweep } => {
                 self.sweeps.remove(&sweep);
+                self.wrote("forget", Some(&sweep));
                 self.gone.push(sweep);
-                self.wrote("forget");
             }
         }
     }
@@ -222,9 +259,20 @@ impl Objects {
             sweep.metadata.resource_version = Some(self.version.to_string());
         }
         self.changed.insert(key.clone());
+        self.changed_for_agents.insert(key.clone());
     }
 
-    fn wrote(&mut self, what: &'static str) {
+    fn begin_wave(&mut self, sweep: &SweepKey, number: u64) {
+        let Some(workload) = self.sweeps.get(sweep).map(|sweep| sweep.spec.workload.clone()) else { return };
+        if self.last_waves.insert(workload, number) != Some(number) {
+            self.waves += 1;
+        }
+    }
+
+    fn wrote(&mut self, what: &'static str, sweep: Option<&SweepKey>) {
         *self.writes.entry(what).or_default() += 1;
+        if let Some(fate) = sweep.and_then(|sweep| self.fates.get_mut(sweep)) {
+            fate.writes += 1;
+        }
     }
 }

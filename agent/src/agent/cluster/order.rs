@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 use super::status::{self, StatusWriter, Told};
-use crate::admission::lease::{HeldSlot, NotHeld};
+use crate::admission::lease::HeldSlot;
 use crate::agent::Shared;
 use crate::agent::admit::{self, Order, Wish};
 use crate::agent::follow::Follower;
@@ -20,10 +21,17 @@ use crate::agent::shared::lock;
 use crate::inventory::Container;
 use crate::kubernetes::resources::{RequestedBy, Sweep, SweepPhase};
 use crate::policy::{Fired, Mode, Reason, Refusal, SweepPolicy};
+use crate::report::Health;
 use crate::rollout::{Holder, SweepKey};
 
 /// Between two looks at the Sweeps, where nothing rang.
 const LOOK: Duration = Duration::from_secs(5);
+/// Before a slot that could not be taken is tried again: every change of any Sweep of the node rings, and somebody may
+/// change them in a loop.
+const TAKE_AGAIN: Duration = Duration::from_secs(1);
+/// How a sweep ended whose slot was over, for its object. Not the coordinator's `SlotLost`, after which nobody knows how
+/// the container fared: this agent has looked.
+const SLOT_EXPIRED: &str = "SlotExpired";
 
 /// Until the agent ends.
 pub(super) async fn run(shared: Arc<Shared>, cluster: Arc<Cluster>) {
@@ -88,8 +96,8 @@ fn close_orphan(shared: &Arc<Shared>, cluster: &Arc<Cluster>, key: &SweepKey, sw
         "AgentRestarted",
         "its agent ended before it; the node's journal has what was removed",
     );
-    end["health"] = serde_json::json!(crate::report::Health::Unknown);
-    let writer = StatusWriter::new(cluster.client.clone(), key);
+    end["health"] = json!(Health::Unknown);
+    let writer = StatusWriter::new(cluster.client.clone(), key, sweep);
     let (cluster, sweep, key) = (Arc::clone(cluster), Arc::clone(sweep), key.clone());
     shared.tasks.spawn(async move {
         writer.end(&end).await;
@@ -117,12 +125,9 @@ async fn carry_out(
     let Some(slot) = sweep.status.as_ref().and_then(|status| status.slot.as_deref()) else { return };
     let held = match HeldSlot::take(&cluster.slots, slot, &holder(cluster, key, sweep)).await {
         Ok(held) => held,
-        Err(NotHeld::Other { found, .. }) => {
-            tracing::warn!(sweep = %key, slot, holder = found, "admitted, and its slot is another's: not begun");
-            return;
-        }
-        Err(NotHeld::Request(error)) => {
-            tracing::warn!(sweep = %key, slot, %error, "admitted, and its slot cannot be taken: not begun");
+        Err(why) => {
+            tracing::warn!(sweep = %key, slot, %why, "admitted, and its slot cannot be taken: not begun");
+            tokio::time::sleep(TAKE_AGAIN).await;
             return;
         }
     };
@@ -132,7 +137,7 @@ async fn carry_out(
         let (slots, fenced, done) = (cluster.slots.clone(), stop.clone(), done.clone());
         shared.tasks.spawn(async move { held.keep(&slots, &fenced, &done).await })
     };
-    let writer = StatusWriter::new(cluster.client.clone(), key);
+    let writer = StatusWriter::new(cluster.client.clone(), key, sweep);
     let end = match wish(shared, sweep) {
         Ok(wish) => sweep_and_tell(shared, wish, &writer, stop, until).await,
         Err(refusal) => refused(&refusal),
@@ -149,9 +154,10 @@ async fn sweep_and_tell(
     writer: &StatusWriter,
     stop: &CancellationToken,
     slot: watch::Receiver<Instant>,
-) -> serde_json::Value {
+) -> Value {
     let (follow, wanted) = Told::new(Follower(Arc::clone(shared)));
     let (ended, record) = oneshot::channel();
+    let held = slot.clone();
     let order = Order { stop: stop.clone(), slot: Some(slot), follow: Box::new(follow), ended: Some(ended) };
     if let Err(refusal) = admit::carry_out(shared, wish, order).await {
         return refused(&refusal);
@@ -165,15 +171,21 @@ async fn sweep_and_tell(
     };
     let ((), record) = tokio::join!(following, ending);
     if let Ok(record) = record {
-        return status::of_record(&record);
+        let mut end = status::of_record(&record);
+        let was_told_to = matches!(record.reason.as_deref(), Some("Cancelled" | "PermitExpired"));
+        if was_told_to && Instant::now() >= *held.borrow() {
+            end["reason"] = json!(SLOT_EXPIRED);
+            end["message"] = json!("its slot could not be renewed in time: it stopped by its own clock");
+        }
+        return end;
     }
     // Its task panicked: whatever it did, it does no more.
     let mut end = status::without_record(SweepPhase::Failed, "AgentFailed", "the agent's task broke off");
-    end["health"] = serde_json::json!(crate::report::Health::Unknown);
+    end["health"] = json!(Health::Unknown);
     end
 }
 
-fn refused(refusal: &Refusal) -> serde_json::Value {
+fn refused(refusal: &Refusal) -> Value {
     status::without_record(SweepPhase::Skipped, &refusal.reason, &refusal.message)
 }
 

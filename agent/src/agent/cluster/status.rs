@@ -1,14 +1,15 @@
 //! A Sweep object's status, written as the sweep goes: few writes, the end without fail.
 //!
 //! In: the sweep's record at each phase. Out: at most one write in five seconds, and the end, tried again until it is
-//! taken or its time is over. Must never: hold up the sweep.
+//! taken or its time is over. Must never: hold up the sweep, or write over what others have said of the object since it
+//! was read: a Sweep that the coordinator has closed stays as that closed it.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// For the end to be taken. After that the coordinator finds the slot free and the Sweep without one, and closes it
 /// as lost.
 const END_TRIES: u32 = 20;
+/// Times that one write is begun anew at once because somebody else changed the object meanwhile: a coordinator that
+/// asks it to stop, a person that edits it. Whoever is faster five times in a row is no person.
+const CONFLICTS: u32 = 5;
 
 /// What is to be written next.
 #[derive(Clone, Debug, Default)]
@@ -74,15 +78,34 @@ impl<F: Follow> Follow for Told<F> {
 }
 
 /// Writes one Sweep's status.
-#[derive(Clone)]
 pub(super) struct StatusWriter {
     api: Api<Sweep>,
     key: SweepKey,
+    uid: Option<String>,
+    /// At which the object was last read, or written by us.
+    version: Mutex<String>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// The object says so now.
+    Done,
+    /// The object has ended, by somebody else's word.
+    Closed,
+    /// The object is gone, or another one under its name.
+    Gone,
 }
 
 impl StatusWriter {
-    pub(super) fn new(client: Client, key: &SweepKey) -> Self {
-        Self { api: Api::namespaced(client, &key.namespace), key: key.clone() }
+    /// For the Sweep as it was read.
+    pub(super) fn new(client: Client, key: &SweepKey, sweep: &Sweep) -> Self {
+        Self {
+            api: Api::namespaced(client, &key.namespace),
+            key: key.clone(),
+            uid: sweep.uid(),
+            version: Mutex::new(sweep.resource_version().unwrap_or_default()),
+        }
     }
 
     /// Writes phases as they are wanted, until `done`. One that cannot be written is not: the next one is.
@@ -99,13 +122,17 @@ impl StatusWriter {
         }
     }
 
-    /// Writes the end, and tries again.
+    /// Writes the end, and tries again. One that somebody else has written stays.
     pub(super) async fn end(&self, status: &Value) {
         let mut wait = RETRY;
         for _ in 0..END_TRIES {
             match self.write(status).await {
-                Ok(()) => return,
-                Err(error) if error.is_not_found() => {
+                Ok(Written::Done) => return,
+                Ok(Written::Closed) => {
+                    tracing::warn!(sweep = %self.key, end = %status, "its object has ended already, and is left so");
+                    return;
+                }
+                Ok(Written::Gone) => {
                     tracing::info!(sweep = %self.key, "the object of this sweep is gone");
                     return;
                 }
@@ -117,11 +144,45 @@ impl StatusWriter {
         tracing::error!(sweep = %self.key, "its end could not be told; the coordinator will take it for lost");
     }
 
-    async fn write(&self, status: &Value) -> Result<(), RequestError> {
-        let patch = json!({ "status": status });
+    /// Compare and swap; where somebody else was faster, on what they have written.
+    async fn write(&self, status: &Value) -> Result<Written, RequestError> {
+        let mut tries = 1..=CONFLICTS;
+        loop {
+            match self.write_once(status).await {
+                Ok(()) => return Ok(Written::Done),
+                Err(error) if error.is_not_found() => return Ok(Written::Gone),
+                Err(error) if error.is_conflict() && tries.next().is_some() => {}
+                Err(error) => return Err(error),
+            }
+            match self.read_again().await {
+                Ok(None) => {}
+                Ok(Some(told)) => return Ok(told),
+                Err(error) if error.is_not_found() => return Ok(Written::Gone),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn write_once(&self, status: &Value) -> Result<(), RequestError> {
+        let version = lock(&self.version).clone();
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": status });
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let patched = self.api.patch_status(&self.key.name, &params, &patch);
-        request(|| format!("write status of Sweep {}", self.key), patched).await.map(drop)
+        let sweep = request(|| format!("write status of Sweep {}", self.key), patched).await?;
+        *lock(&self.version) = sweep.resource_version().unwrap_or_default();
+        Ok(())
+    }
+
+    /// `None`: it may be written on what was read now.
+    async fn read_again(&self) -> Result<Option<Written>, RequestError> {
+        let read = self.api.get(&self.key.name);
+        let sweep = request(|| format!("read Sweep {}", self.key), read).await?;
+        if sweep.uid() != self.uid {
+            return Ok(Some(Written::Gone));
+        }
+        *lock(&self.version) = sweep.resource_version().unwrap_or_default();
+        let has_ended = sweep.status.is_some_and(|status| status.phase.is_ended());
+        Ok(has_ended.then_some(Written::Closed))
     }
 }
 

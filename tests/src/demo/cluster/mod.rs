@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::flood::Flood;
 use super::narrator::Narrator;
-use crate::cluster::installation::{self, Scans};
+use crate::cluster::deployed::{self, Scans};
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::node::{Node, NodeOptions};
 use crate::disk::Size;
@@ -58,7 +58,7 @@ pub fn run(silent: bool) -> Result<Figures> {
     let mut demo = Demo { narrator, kubectl, node, _scans: None };
     let figures = demo.tell();
     if figures.is_err() {
-        eprintln!("{}", installation::state(&demo.kubectl));
+        eprintln!("{}", deployed::state(&demo.kubectl));
     }
     figures
 }
@@ -167,7 +167,7 @@ impl Demo {
     fn install(&mut self) -> Result<()> {
         self.narrator.say("installs podsweep: kubectl apply -f deploy/podsweep-older.yaml");
         // A second sweep of the same container may begin soon: the story is to last minutes.
-        self._scans = Some(installation::install(&mut self.node, &json!({"coolDown": "10s"}))?);
+        self._scans = Some(deployed::install(&mut self.node, &json!({"coolDown": "10s"}))?);
         self.kubectl.apply(POLICY)?;
         self.narrator.say("the agent (a DaemonSet's pod) and three coordinators are ready; policy shop-junk");
         Ok(())
@@ -182,7 +182,7 @@ impl Demo {
                 sweeps["items"].as_array().into_iter().flatten().map(Sweep::of).collect();
             Ok((!sweeps.is_empty() && sweeps.iter().all(Sweep::is_ended)).then_some(sweeps))
         });
-        let ended = ended.map_err(|error| anyhow!("{error:#}\n{}", installation::state(&self.kubectl)))?;
+        let ended = ended.map_err(|error| anyhow!("{error:#}\n{}", deployed::state(&self.kubectl)))?;
         for sweep in &ended {
             self.narrator.say(&format!(
                 "sweep {}: {} {}, {} files removed, {} kept, container {}",
