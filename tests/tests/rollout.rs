@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use podsweep::breaker::PodSigns;
+use podsweep::kubernetes::resources::WORKLOAD_HEALTHY;
 use podsweep::policy::{Mode, Spec};
 use podsweep::report::Health;
+use podsweep::rollout::{Neighbour, SweepKey};
 use podsweep_tests::simulation::{Course, World};
 
 const COURSE: Course =
@@ -143,6 +146,222 @@ fn what_runs_is_stopped_when_its_workload_came_to_harm() {
     world.seconds(3);
     assert_eq!(world.status(&late).stop.as_deref(), Some("BreakerOpen"));
     assert_eq!(world.phase(&late), "Observing", "stopped, and watched all the same");
+}
+
+/// What the Sweep's condition says of its workload's other pods: status, reason, message.
+fn others(world: &World, key: &SweepKey) -> Option<(String, String, String)> {
+    let status = world.status(key);
+    let condition = status.conditions.iter().find(|condition| condition.type_ == WORKLOAD_HEALTHY)?;
+    Some((condition.status.clone(), condition.reason.clone(), condition.message.clone()))
+}
+
+fn app(pod: &mut Neighbour) -> &mut PodSigns {
+    pod.containers.get_mut("app").unwrap()
+}
+
+type Change = fn(&mut Neighbour);
+
+#[test]
+fn harm_to_another_pod_of_the_workload_stops_it_while_the_sweep_goes_on() {
+    let harms: [(&str, Change); 4] = [
+        ("Restarted", |pod| app(pod).restarts = 1),
+        ("OomKilled", |pod| (app(pod).restarts, app(pod).oom_killed) = (1, true)),
+        ("NotReady", |pod| app(pod).ready = Some(false)),
+        ("Evicted", |pod| pod.evicted = true),
+    ];
+    for (sign, harm) in harms {
+        let mut world = world(100, &waves());
+        world.pod("a-1", "a", |_| {});
+        world.pod("b-1", "b", |_| {});
+        let swept = world.ask("a", "n1", "p", 100);
+        world.seconds(10);
+        world.pod("a-1", "a", harm);
+        world.seconds(2);
+        let breaker = world.objects.breakers().values().next().unwrap().clone();
+        assert_eq!(breaker.spec.workload.as_deref(), Some("shop/Deployment/a"), "{sign}");
+        let cause = breaker.status.unwrap().cause.unwrap();
+        assert!(cause.contains(sign) && cause.contains("pod a-1"), "{cause}");
+        let (status, reason, message) = others(&world, &swept).unwrap();
+        assert_eq!((status.as_str(), reason.as_str()), ("False", sign));
+        assert!(message.contains("pod a-1"), "{message}");
+        assert_eq!(world.status(&swept).stop.as_deref(), Some("BreakerOpen"), "{sign}");
+        world.seconds(ONE);
+        // Its own container is well, and that does not close the breaker.
+        assert_eq!(world.status(&swept).health, Some(Health::Healthy));
+        assert_eq!(world.objects.breakers().len(), 1, "{sign}");
+        assert_eq!(world.objects.writes.get("tell"), Some(&1), "{sign}");
+    }
+}
+
+#[test]
+fn what_a_rollout_does_to_the_other_pods_is_no_harm_and_costs_no_write() {
+    let mut world = world(100, &waves());
+    for name in ["a-1", "a-2", "a-3"] {
+        world.pod(name, "a", |_| {});
+    }
+    // Not ready and restarting, as it was before.
+    world.pod("a-4", "a", |pod| (app(pod).ready, app(pod).restarts) = (Some(false), 9));
+    let first = world.ask("a", "n1", "p", 100);
+    world.seconds(10);
+    world.pod("a-1", "a", |pod| (pod.leaving, app(pod).ready) = (true, Some(false)));
+    world.pod_gone("a-2");
+    world.pod("a-5", "a", |pod| app(pod).ready = Some(false));
+    world.pod("b-1", "b", |_| {});
+    world.seconds(5);
+    world.pod_gone("a-1");
+    world.pod("a-5", "a", |pod| app(pod).ready = Some(true));
+    world.pod("b-1", "b", |pod| app(pod).restarts = 5);
+    world.seconds(ONE);
+    assert_eq!(world.phase(&first), "Succeeded");
+    assert_eq!(others(&world, &first), None);
+    assert!(world.objects.breakers().is_empty());
+    for n in 0..2 {
+        world.ask("a", &format!("n{n}"), "p", 100);
+    }
+    world.seconds(1);
+    assert_eq!(world.running().len(), 2, "the wave has grown");
+}
+
+#[test]
+fn a_pod_made_during_the_sweep_counts_from_when_it_was_first_seen() {
+    let mut world = world(100, &waves());
+    world.ask("a", "n1", "p", 100);
+    world.seconds(10);
+    world.pod("a-1", "a", |pod| app(pod).restarts = 3);
+    world.seconds(5);
+    assert!(world.objects.breakers().is_empty());
+    world.pod("a-1", "a", |pod| app(pod).restarts = 4);
+    world.seconds(2);
+    assert_eq!(world.objects.breakers().len(), 1);
+}
+
+#[test]
+fn harm_after_the_window_is_anothers() {
+    let mut world = world(100, &waves());
+    world.pod("a-1", "a", |_| {});
+    let key = world.ask("a", "n1", "p", 100);
+    world.seconds(ONE + 1);
+    assert_eq!(world.phase(&key), "Succeeded");
+    world.pod("a-1", "a", |pod| app(pod).restarts = 1);
+    world.seconds(30);
+    assert!(world.objects.breakers().is_empty());
+    assert_eq!(others(&world, &key), None);
+}
+
+#[test]
+fn harm_to_another_pod_counts_once_however_many_sweeps_see_it() {
+    let policy = r#"{"mode":"Enforce","select":{"namespaces":["*"]},"junk":[{"name":"tmp","paths":["/tmp/x/**"]}],
+        "rollout":{"canary":4,"serialBy":[],"maxParallel":100},"breakers":{"workload":{"restarts":2}}}"#;
+    let spec: Spec = serde_json::from_str(policy).unwrap();
+    let mut world = world(100, &spec);
+    for name in ["a-1", "a-2"] {
+        world.pod(name, "a", |_| {});
+    }
+    let keys: Vec<_> = (0..4).map(|n| world.ask("a", &format!("n{n}"), "p", 100)).collect();
+    world.seconds(10);
+    world.pod("a-1", "a", |pod| app(pod).restarts = 1);
+    world.seconds(5);
+    assert!(world.objects.breakers().is_empty(), "the policy takes one restart");
+    assert_eq!(keys.iter().filter(|key| others(&world, key).is_some()).count(), 1);
+    world.pod("a-2", "a", |pod| app(pod).restarts = 1);
+    world.seconds(2);
+    assert_eq!(world.objects.breakers().len(), 1, "and no second one");
+}
+
+#[test]
+fn after_harm_beside_it_the_next_wave_is_a_canary() {
+    let policy = r#"{"mode":"Enforce","select":{"namespaces":["*"]},"junk":[{"name":"tmp","paths":["/tmp/x/**"]}],
+        "rollout":{"canary":1,"growth":2,"serialBy":[],"maxParallel":100},"breakers":{"workload":{"restarts":9}}}"#;
+    let spec: Spec = serde_json::from_str(policy).unwrap();
+    let mut world = world(100, &spec);
+    world.pod("a-1", "a", |_| {});
+    for n in 0..3 {
+        world.ask("a", &format!("n{n}"), "p", 100);
+    }
+    world.seconds(ONE + 2);
+    assert_eq!(world.running().len(), 2);
+    world.pod("a-1", "a", |pod| app(pod).restarts = 1);
+    world.seconds(ONE);
+    assert!(world.running().is_empty() && world.objects.breakers().is_empty());
+    // Another leader has only what the statuses say.
+    world.new_leader();
+    for n in 3..20 {
+        world.ask("a", &format!("n{n}"), "p", 100);
+    }
+    world.seconds(1);
+    assert_eq!(world.running().len(), 1, "not four");
+}
+
+#[test]
+fn nothing_begins_while_the_other_pods_cannot_be_watched() {
+    let mut world = world(1, &waves());
+    world.pods_hold = Err("pods is forbidden".into());
+    let key = world.ask("a", "n1", "p", 100);
+    world.seconds(30);
+    assert_eq!(world.phase(&key), "Pending");
+    assert_eq!(world.figures.waiting.get("NeighboursUnknown"), Some(&1));
+    let status = world.status(&key);
+    assert_eq!(status.reason.as_deref(), Some("NeighboursUnknown"));
+    assert!(status.message.unwrap().contains("pods is forbidden"));
+    assert_eq!(world.objects.writes.get("grant"), None, "no slot is taken for it");
+    world.pods_hold = Ok(());
+    world.seconds(1);
+    assert_eq!(world.running(), [key]);
+}
+
+#[test]
+fn other_pods_that_could_not_be_watched_all_the_time_are_unknown_and_pause_the_workload() {
+    let mut world = world(100, &waves());
+    let first = world.ask("a", "n1", "p", 100);
+    world.seconds(10);
+    world.pods_hold = Err("cut off".into());
+    world.seconds(5);
+    world.pods_hold = Ok(());
+    assert_eq!(others(&world, &first), None, "harm may still come");
+    world.seconds(ONE);
+    let (status, reason, message) = others(&world, &first).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "NotWatched"));
+    assert!(message.contains("cut off"), "{message}");
+    let next = world.ask("a", "n2", "p", 100);
+    world.seconds(30);
+    assert_eq!(world.phase(&next), "Pending");
+    assert_eq!(world.figures.waiting.get("WorkloadPaused"), Some(&1));
+    assert!(world.objects.breakers().is_empty(), "nobody came to harm");
+}
+
+#[test]
+fn a_new_leader_goes_on_only_where_the_other_pods_are_as_they_were() {
+    for changed in [false, true] {
+        let mut world = world(100, &waves());
+        world.pod("a-1", "a", |pod| app(pod).restarts = 2);
+        let key = world.ask("a", "n1", "p", 100);
+        world.seconds(10);
+        if changed {
+            // Between the two leaders.
+            world.pod("a-1", "a", |pod| app(pod).restarts = 3);
+        }
+        world.new_leader();
+        world.seconds(ONE);
+        let said = others(&world, &key).map(|(status, reason, _)| (status, reason));
+        let unknown = ("Unknown".to_owned(), "NotWatched".to_owned());
+        assert_eq!(said, changed.then_some(unknown));
+        world.ask("a", "n2", "p", 100);
+        world.seconds(2);
+        assert_eq!(world.running().is_empty(), changed);
+    }
+}
+
+#[test]
+fn harm_after_a_new_leader_came_is_harm() {
+    let mut world = world(100, &waves());
+    world.pod("a-1", "a", |_| {});
+    world.ask("a", "n1", "p", 100);
+    world.seconds(10);
+    world.new_leader();
+    world.seconds(5);
+    world.pod("a-1", "a", |pod| app(pod).restarts = 1);
+    world.seconds(2);
+    assert_eq!(world.objects.breakers().len(), 1);
 }
 
 #[test]

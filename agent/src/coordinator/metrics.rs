@@ -22,6 +22,7 @@ pub struct CoordinatorMetrics {
     dropped: IntGauge,
     stale: IntGauge,
     watches: IntCounterVec,
+    watched_namespaces: IntGauge,
     turn: Histogram,
 }
 
@@ -73,6 +74,10 @@ impl CoordinatorMetrics {
                 "What watches of the API did: listed, event, or why one failed",
                 &["resource", "event"],
             )?,
+            watched_namespaces: gauge(
+                "watched_namespaces",
+                "Namespaces whose pods are watched, because something is swept there",
+            )?,
             stale: gauge("stale", "1 while nothing is granted since a watch is cut off")?,
             turn,
             registry,
@@ -88,6 +93,7 @@ impl CoordinatorMetrics {
         self.leader.set(leads.into());
         if !leads {
             // Only the leader's figures mean anything.
+            self.watched_namespaces.set(0);
             for family in [&self.waiting, &self.slots, &self.breakers] {
                 family.reset();
             }
@@ -96,6 +102,10 @@ impl CoordinatorMetrics {
 
     pub(super) fn stale(&self, stale: bool) {
         self.stale.set(stale.into());
+    }
+
+    pub(super) fn watched_namespaces(&self, count: usize) {
+        self.watched_namespaces.set(number(count as u64));
     }
 
     pub(super) fn stepped(&self, step: &str, result: &str) {

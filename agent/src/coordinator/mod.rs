@@ -6,6 +6,7 @@
 //!                           └──── what was written ────┘
 //! election    who leads: one Lease
 //! lead        the turns of the one that does
+//! neighbours  watches of pods, where something is swept
 //! serve       /healthz, /readyz, /metrics
 //! ```
 //!
@@ -16,6 +17,7 @@ mod election;
 mod known;
 mod lead;
 mod metrics;
+mod neighbours;
 mod policies;
 mod rollouts;
 mod serve;

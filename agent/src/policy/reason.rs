@@ -44,6 +44,7 @@ pub enum Reason {
     SerialZone,
     WaveObserved,
     WorkloadPaused,
+    NeighboursUnknown,
     AwaitsSlot,
     ContainerGone,
     WorkloadDiffers,
@@ -51,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
@@ -89,6 +90,7 @@ impl Reason {
         Self::SerialZone,
         Self::WaveObserved,
         Self::WorkloadPaused,
+        Self::NeighboursUnknown,
         Self::AwaitsSlot,
         Self::ContainerGone,
         Self::WorkloadDiffers,
@@ -125,6 +127,7 @@ impl Reason {
             | Self::SerialZone
             | Self::WaveObserved
             | Self::WorkloadPaused
+            | Self::NeighboursUnknown
             | Self::AwaitsSlot
             | Self::ContainerGone
             | Self::WorkloadDiffers => 7,
@@ -199,6 +202,7 @@ impl Reason {
             Self::SerialZone => "a sweep of the same zone runs",
             Self::WaveObserved => "the workload's last wave has not been observed to its end (clusters)",
             Self::WorkloadPaused => "nobody knows how the workload's last sweep ended (clusters)",
+            Self::NeighboursUnknown => "the coordinator cannot watch its workload's other pods (clusters)",
             Self::AwaitsSlot => "its Sweep object waits for the coordinator to grant a slot (clusters)",
             Self::ContainerGone => "the container that its Sweep names does not run here any more (clusters)",
             Self::WorkloadDiffers => "it is not of the workload that its Sweep names (clusters)",
@@ -238,6 +242,7 @@ impl Reason {
             | Self::SerialZone
             | Self::WaveObserved => "the end of a sweep that runs",
             Self::WorkloadPaused => "time; then a canary may try",
+            Self::NeighboursUnknown => "the API server, or the coordinator's rights; the message has the cause",
             Self::AwaitsSlot => "the coordinator; `kubectl get sweeps` shows what it waits for",
             Self::ContainerGone | Self::WorkloadDiffers => "a new Sweep",
         }

@@ -140,13 +140,17 @@ impl Circuits {
         Err((Reason::BreakerOpen, message))
     }
 
+    /// Whether the breaker of this workload is open.
+    pub(super) fn is_open(&self, workload: &str) -> bool {
+        self.workloads.get(workload).is_some_and(|circuit| circuit.state == BreakerState::Open)
+    }
+
     /// Whether what runs must be stopped.
     pub(super) fn stops(&self, workload: &str) -> Option<Reason> {
         if self.global.is_some() {
             return Some(Reason::GlobalBreakerOpen);
         }
-        let open = self.workloads.get(workload).is_some_and(|circuit| circuit.state == BreakerState::Open);
-        open.then_some(Reason::BreakerOpen)
+        self.is_open(workload).then_some(Reason::BreakerOpen)
     }
 
     /// A sweep of this workload ended healthy; where the breaker is half-open it was the probe.

@@ -62,7 +62,7 @@ impl Book {
 }
 
 /// How the sweeps of a test go.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Course {
     /// How long each works.
     pub works: Duration,

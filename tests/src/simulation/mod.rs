@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use podsweep::breaker::GlobalBreaker;
+use podsweep::breaker::{GlobalBreaker, PodSigns};
 use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepSpec, SweepStatus};
 use podsweep::policy::Spec;
 use podsweep::report::Health;
-use podsweep::rollout::{Circumstances, Figures, Index, Rules, Settings, Step, SweepKey};
+use podsweep::rollout::{Circumstances, Figures, Index, Neighbour, Rules, Settings, Step, SweepKey};
 
 use agents::Agents;
 pub use agents::Course;
@@ -22,6 +22,8 @@ use objects::Objects;
 
 /// How long a slot's Lease lasts.
 pub const LEASE: Duration = Duration::from_mins(2);
+/// Where everything is.
+const NAMESPACE: &str = "shop";
 
 /// Everything.
 pub struct World {
@@ -31,6 +33,9 @@ pub struct World {
     index: Index,
     settings: Settings,
     rules: BTreeMap<String, Rules>,
+    pods: BTreeMap<String, Neighbour>,
+    /// Whether the coordinator can watch pods; else why not.
+    pub pods_hold: Result<(), String>,
     now: Duration,
     /// Most slots that agents worked under at one time.
     pub most_running: usize,
@@ -51,6 +56,8 @@ impl World {
             index: Index::new(settings),
             settings,
             rules: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            pods_hold: Ok(()),
             now: Duration::ZERO,
             most_running: 0,
             figures: Figures::default(),
@@ -67,6 +74,29 @@ impl World {
     pub fn policy(&mut self, name: &str, spec: &Spec) {
         let generation = self.rules.get(name).map_or(1, |rules| rules.generation + 1);
         self.rules.insert(name.to_owned(), Rules::of(spec, generation, None));
+        self.tell();
+    }
+
+    /// A pod of a Deployment in namespace `shop` that nobody sweeps, well and ready; or how it is from now on.
+    pub fn pod(&mut self, name: &str, workload: &str, change: impl FnOnce(&mut Neighbour)) {
+        let pod = self.pods.entry(name.to_owned()).or_insert_with(|| {
+            let signs = PodSigns { ready: Some(true), ..PodSigns::default() };
+            Neighbour {
+                uid: format!("uid-of-{name}"),
+                name: name.to_owned(),
+                workload: format!("Deployment/{workload}"),
+                evicted: false,
+                leaving: false,
+                containers: [("app".to_owned(), signs)].into(),
+            }
+        });
+        change(pod);
+        self.tell();
+    }
+
+    /// A pod is there no more.
+    pub fn pod_gone(&mut self, name: &str) {
+        self.pods.remove(name);
         self.tell();
     }
 
@@ -177,6 +207,9 @@ impl World {
         for (name, rules) in &self.rules {
             self.index.observe_policy(name, Some(rules.clone()));
         }
+        self.index.expect_pods(NAMESPACE);
+        self.index.list_pods(NAMESPACE, self.pods.values().cloned().map(Some));
+        self.index.hold_pods(NAMESPACE, self.pods_hold.clone());
         self.objects.tell(&mut self.index, self.now);
     }
 

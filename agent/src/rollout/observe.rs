@@ -1,0 +1,160 @@
+//! The index's looks at the workloads of what runs: at each turn, and a last time when a sweep has ended.
+//!
+//! In: the pods that are known, the Sweeps that run. Out: harm, to breakers; what was seen, to the Sweeps' verdicts and,
+//! where it is not good, to their status. Must never: tell of a harm before another leader would know of its breaker.
+
+use std::collections::BTreeSet;
+
+use super::decide::Circumstances;
+use super::entry::Entry;
+use super::index::Index;
+use super::key::SweepKey;
+use super::neighbours::{Neighbour, Pods, Unread};
+use super::observation::{Observation, Seen, Swept};
+use super::step::Step;
+use crate::breaker::Sign;
+use crate::report::Health;
+
+impl Index {
+    /// A watch of a namespace's pods begins: before this, whatever is told of them is not kept.
+    pub fn expect_pods(&mut self, namespace: &str) {
+        self.neighbours.expect(namespace);
+    }
+
+    /// The pods of all namespaces but these are watched no more.
+    pub fn forget_pods_but(&mut self, watched: impl Fn(&str) -> bool) {
+        self.neighbours.forget_but(watched);
+    }
+
+    /// Whether what the watch of a namespace's pods told holds; else why not.
+    pub fn hold_pods(&mut self, namespace: &str, holds: Result<(), String>) {
+        self.neighbours.hold(namespace, holds);
+    }
+
+    /// All pods of a namespace. `None`: one that cannot be taken in.
+    pub fn list_pods(&mut self, namespace: &str, pods: impl IntoIterator<Item = Option<Neighbour>>) {
+        self.neighbours.list(namespace, pods);
+    }
+
+    /// A pod as it was read; `None`: one that cannot be taken in. Whether that says anything new.
+    pub fn put_pod(&mut self, namespace: &str, pod: Option<Neighbour>) -> bool {
+        self.neighbours.put(namespace, pod)
+    }
+
+    /// A pod is gone. Whether it was known.
+    pub fn remove_pod(&mut self, namespace: &str, uid: &str) -> bool {
+        self.neighbours.remove(namespace, uid)
+    }
+
+    /// How many pods of a namespace are kept, and how many were left out.
+    pub fn count_pods(&self, namespace: &str) -> (usize, usize) {
+        self.neighbours.count(namespace)
+    }
+
+    /// Looks at the workloads of what runs and of what has just ended; harm opens breakers at once.
+    pub(super) fn look_at_workloads(&mut self, circumstances: &Circumstances) {
+        let ended: BTreeSet<_> = self.ended.iter().cloned().collect();
+        let swept = self.swept(&ended);
+        let mut credited = BTreeSet::new();
+        let mut harms = Vec::new();
+        for (key, entry) in &mut self.sweeps {
+            if !entry.phase.is_running() && !ended.contains(key) {
+                continue;
+            }
+            let pods = self.neighbours.read(entry.namespace());
+            let new = look(entry, pods, &swept, &mut credited);
+            harms.extend(new.into_iter().map(|seen| (key.clone(), seen)));
+        }
+        for (key, seen) in harms {
+            self.hear_of_harm_beside(&key, &seen, circumstances);
+        }
+    }
+
+    /// What agents watch themselves.
+    fn swept(&self, ended: &BTreeSet<SweepKey>) -> Swept {
+        let mut swept = Swept::new();
+        for (key, entry) in &self.sweeps {
+            if entry.phase.is_running() || ended.contains(key) {
+                swept.entry(entry.pod_uid.clone()).or_default().insert(entry.container.clone());
+            }
+        }
+        swept
+    }
+
+    fn hear_of_harm_beside(&mut self, key: &SweepKey, seen: &Seen, circumstances: &Circumstances) {
+        let Some(entry) = self.sweeps.get(key) else { return };
+        let (workload, limits) = (entry.workload.clone(), self.limits(&entry.policy));
+        let Circumstances { now, wall, .. } = circumstances;
+        // Once is enough: a workload that breaks down as a whole must not be a write for each of its pods.
+        if self.circuits.is_open(&workload) || !self.threshold_reached(&workload, &limits, *now) {
+            return;
+        }
+        let cause = format!("{} beside sweep {key}: {}", seen.reason, seen.message);
+        self.circuits.open(&workload, cause, limits.cool_down.0, self.settings.global, *now, *wall);
+    }
+
+    /// What was seen and no status says: harm once its breaker is on the API server, the unknown at once.
+    pub(super) fn tell(&self, steps: &mut Vec<Step>) {
+        let untold = self.sweeps.iter().filter_map(|(key, entry)| Some((key, entry, entry.untold()?)));
+        let known = untold.filter(|(_, entry, seen)| {
+            seen.health != Health::Harmed || self.circuits.is_saved(&entry.workload)
+        });
+        steps.extend(known.map(|(key, _, seen)| Step::Tell {
+            sweep: key.clone(),
+            health: seen.health,
+            reason: seen.reason.clone(),
+            message: seen.message.clone(),
+        }));
+    }
+}
+
+/// One look for one sweep. The harms that are new.
+fn look(
+    entry: &mut Entry,
+    pods: Result<&Pods, Unread>,
+    swept: &Swept,
+    credited: &mut BTreeSet<String>,
+) -> Vec<Seen> {
+    let (ended, touched) = (entry.phase.is_ended(), entry.has_touched());
+    if ended && !touched {
+        entry.observation = None;
+        return Vec::new();
+    }
+    let begun = entry.observation.take();
+    let workload = entry.owner();
+    let (observation, new) = match (pods, begun) {
+        (Ok(pods), begun) => {
+            let resume = || Box::new(Observation::resume(pods, workload, entry.others.as_deref()));
+            let mut observation = begun.unwrap_or_else(resume);
+            let new = if touched {
+                observation.look(pods, workload, swept, credited)
+            } else {
+                observation.meet(pods, workload);
+                Vec::new()
+            };
+            (Some(observation), new)
+        }
+        // Another leader's, who may find that nothing has happened when the pods are listed.
+        (Err(_), None) if !ended => (None, Vec::new()),
+        (Err(unread), begun) => {
+            let mut observation = begun.unwrap_or_default();
+            observation.miss(Sign::NotWatched.as_str(), &why(unread));
+            (Some(observation), Vec::new())
+        }
+    };
+    entry.observation = observation.map(|mut observation| {
+        if ended {
+            observation.close();
+        }
+        observation
+    });
+    new
+}
+
+fn why(unread: Unread) -> String {
+    let why = match unread {
+        Unread::NotYet => "they were not listed in time".to_owned(),
+        Unread::Because(why) => why,
+    };
+    format!("the other pods of its workload could not be watched: {why}")
+}
