@@ -15,6 +15,7 @@ use kube::api::{Api, Patch, PatchParams};
 use podsweep_tests::cluster::control_plane::{ControlPlane, Options};
 use podsweep_tests::cluster::daemon::Daemon;
 use podsweep_tests::cluster::kubectl::Kubectl;
+use podsweep_tests::cluster::prometheus::Prometheus;
 use podsweep_tests::cluster::test_agent::{self, Book, Course};
 use podsweep_tests::wait;
 use serde_json::{Value, json};
@@ -220,4 +221,48 @@ fn who_may_not_see_pods_grants_nothing_and_says_so() {
     cluster.kubectl().apply(&rights).unwrap();
     // A watch that was refused is tried again after half a minute at the latest.
     cluster.until("it is swept", 3 * SOON, || cluster.status("cart-0")["phase"] == "Succeeded");
+}
+
+#[test]
+fn a_guard_that_is_not_known_holds_sweeps_back_one_that_holds_lets_them_go_and_one_that_fails_is_harm() {
+    let mut cluster = Cluster::start(Duration::from_secs(25));
+    cluster.policy(&json!({"guards": [{"name": "works", "query": "min(works) > bool 0"}]}));
+    let mut prometheus = Prometheus::new().unwrap();
+    let more = format!("prometheusUrl: {}\n", prometheus.url());
+    cluster.coordinator(&cluster.plane.admin(), &more);
+
+    cluster.ask("cart-0");
+    cluster.until("it is told", SOON, || cluster.status("cart-0")["reason"] == "GuardUnknown");
+    let message = cluster.status("cart-0")["message"].to_string();
+    assert!(message.contains("guard works of policy p") && message.contains("refused"), "{message}");
+
+    prometheus.start(&cluster.plane).unwrap();
+    cluster.until("it works", 2 * SOON, || cluster.status("cart-0")["phase"] == "Sweeping");
+    assert_eq!(others(&cluster.status("cart-0")), None);
+    assert!(cluster.kubectl().run(&["get", "breakers", "-o", "name"]).unwrap().is_empty());
+
+    prometheus.set(0);
+    cluster.until("it is told", SOON, || others(&cluster.status("cart-0")).is_some());
+    let condition = others(&cluster.status("cart-0")).cloned().unwrap();
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("GuardFails")));
+    let breakers = cluster.kubectl().run(&["get", "breakers", "-o", "wide"]).unwrap();
+    assert!(breakers.contains("GuardFails: guard works of policy p"), "{breakers}");
+}
+
+#[test]
+fn a_guard_that_falls_silent_during_a_sweep_pauses_its_workload() {
+    let mut cluster = Cluster::start(Duration::from_secs(15));
+    cluster.policy(&json!({"guards": [{"name": "works", "query": "min(works) > bool 0"}]}));
+    let mut prometheus = Prometheus::new().unwrap();
+    prometheus.start(&cluster.plane).unwrap();
+    let more = format!("prometheusUrl: {}\n", prometheus.url());
+    cluster.coordinator(&cluster.plane.admin(), &more);
+    cluster.ask("cart-0");
+    cluster.until("it works", 2 * SOON, || cluster.status("cart-0")["phase"] == "Sweeping");
+    prometheus.stop();
+    cluster.until("it is told", 2 * SOON, || others(&cluster.status("cart-0")).is_some());
+    let condition = others(&cluster.status("cart-0")).cloned().unwrap();
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("Unknown"), &json!("GuardUnknown")));
+    cluster.ask("cart-1");
+    cluster.until("the next one is told", SOON, || cluster.status("cart-1")["reason"] == "WorkloadPaused");
 }

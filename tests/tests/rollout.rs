@@ -8,7 +8,7 @@ use podsweep::breaker::PodSigns;
 use podsweep::kubernetes::resources::WORKLOAD_HEALTHY;
 use podsweep::policy::{Mode, Spec};
 use podsweep::report::Health;
-use podsweep::rollout::{Neighbour, SweepKey};
+use podsweep::rollout::{Answer, Neighbour, SweepKey};
 use podsweep_tests::simulation::{Course, World};
 
 const COURSE: Course =
@@ -362,6 +362,119 @@ fn harm_after_a_new_leader_came_is_harm() {
     world.pod("a-1", "a", |pod| app(pod).restarts = 1);
     world.seconds(2);
     assert_eq!(world.objects.breakers().len(), 1);
+}
+
+fn guarded() -> Spec {
+    spec(
+        r#"{"canary":1,"growth":2,"serialBy":[],"maxParallel":100,"guards":[{"name":"latency","query":"up"}]}"#,
+    )
+}
+
+#[test]
+fn nothing_begins_while_a_guard_fails_or_is_not_known_and_its_reason_is_told() {
+    let (fails, unknown) = (Answer::Fails("0 of 1".into()), Answer::Unknown("nobody answers".into()));
+    for (answer, reason, why) in
+        [(fails, "GuardFails", "0 of 1"), (unknown, "GuardUnknown", "nobody answers")]
+    {
+        let mut world = world(1, &guarded());
+        world.policy("free", &waves());
+        world.guards.insert("latency".into(), answer);
+        let key = world.ask("a", "n1", "p", 900);
+        let other = world.ask("b", "n1", "free", 100);
+        world.seconds(30);
+        assert_eq!(world.running(), [other], "a policy without guards goes on");
+        world.seconds(ONE);
+        assert_eq!(world.phase(&key), "Pending");
+        assert_eq!(world.figures.waiting.get(reason), Some(&1), "{:?}", world.figures);
+        let status = world.status(&key);
+        assert_eq!(status.reason.as_deref(), Some(reason));
+        let message = status.message.unwrap();
+        assert!(message.contains("guard latency of policy p") && message.contains(why), "{message}");
+        assert!(world.objects.writes["note"] <= 2, "{:?}", world.objects.writes);
+        assert!(world.objects.breakers().is_empty());
+        world.guards.insert("latency".into(), Answer::Holds);
+        world.seconds(11);
+        assert_eq!(world.running(), [key]);
+    }
+}
+
+#[test]
+fn a_guard_that_holds_throughout_lets_waves_grow_and_costs_no_write() {
+    let mut world = world(100, &guarded());
+    world.guards.insert("latency".into(), Answer::Holds);
+    let keys: Vec<_> = (0..3).map(|n| world.ask("a", &format!("n{n}"), "p", 100)).collect();
+    world.seconds(ONE + 2);
+    assert_eq!(world.running().len(), 2);
+    world.seconds(ONE);
+    assert!(keys.iter().all(|key| world.phase(key) == "Succeeded" && others(&world, key).is_none()));
+    assert_eq!(world.objects.writes.get("tell"), None);
+    assert!(world.objects.breakers().is_empty());
+}
+
+#[test]
+fn a_guard_that_fails_during_a_sweep_is_harm() {
+    let mut world = world(100, &guarded());
+    world.guards.insert("latency".into(), Answer::Holds);
+    let key = world.ask("a", "n1", "p", 100);
+    world.seconds(15);
+    world.guards.insert("latency".into(), Answer::Fails("0 of 1".into()));
+    world.seconds(12);
+    let breaker = world.objects.breakers().values().next().unwrap().clone();
+    let cause = breaker.status.unwrap().cause.unwrap();
+    assert_eq!(cause, "GuardFails: guard latency of policy p does not hold");
+    let (status, reason, message) = others(&world, &key).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "GuardFails"));
+    assert!(message.contains("0 of 1"), "{message}");
+    world.seconds(ONE);
+    assert_eq!(world.objects.writes.get("tell"), Some(&1), "once, however often it fails");
+}
+
+#[test]
+fn one_guard_that_fails_under_many_workloads_is_one_place() {
+    let mut world = world(100, &guarded());
+    world.guards.insert("latency".into(), Answer::Holds);
+    for workload in ["a", "b", "c", "d"] {
+        world.ask(workload, "n1", "p", 100);
+    }
+    world.seconds(15);
+    world.guards.insert("latency".into(), Answer::Fails("0 of 1".into()));
+    world.seconds(15);
+    assert_eq!(world.objects.breakers().len(), 4);
+    assert!(!world.objects.breakers().contains_key("global"));
+}
+
+#[test]
+fn a_guard_that_cannot_be_heard_to_the_end_pauses_the_workload_and_one_lost_answer_does_not() {
+    for lost_at_the_end in [false, true] {
+        let mut world = world(100, &guarded());
+        world.guards.insert("latency".into(), Answer::Holds);
+        let key = world.ask("a", "n1", "p", 100);
+        world.seconds(if lost_at_the_end { ONE - 15 } else { 15 });
+        world.guards.insert("latency".into(), Answer::Unknown("nobody answers".into()));
+        world.seconds(15);
+        world.guards.insert("latency".into(), Answer::Holds);
+        world.seconds(ONE);
+        let said = others(&world, &key).map(|(status, reason, _)| (status, reason));
+        let unknown = ("Unknown".to_owned(), "GuardUnknown".to_owned());
+        assert_eq!(said, lost_at_the_end.then_some(unknown));
+        assert!(world.objects.breakers().is_empty());
+        world.ask("a", "n2", "p", 100);
+        world.seconds(12);
+        assert_eq!(world.running().is_empty(), lost_at_the_end, "{:?}", world.figures);
+    }
+}
+
+#[test]
+fn a_guard_that_is_silent_for_long_in_mid_sweep_is_unknown_even_if_it_holds_again() {
+    let mut world = world(100, &guarded());
+    world.guards.insert("latency".into(), Answer::Holds);
+    let key = world.ask("a", "n1", "p", 100);
+    world.seconds(5);
+    world.guards.clear();
+    world.seconds(40);
+    world.guards.insert("latency".into(), Answer::Holds);
+    world.seconds(ONE);
+    assert_eq!(others(&world, &key).map(|(status, ..)| status).as_deref(), Some("Unknown"));
 }
 
 #[test]

@@ -11,10 +11,12 @@ use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guards::Guards;
 use super::known::{Known, Named, Sweeps};
 use super::metrics::CoordinatorMetrics;
 use super::neighbours::Neighbours;
 use super::policies;
+use super::prometheus::Prometheus;
 use super::rollouts::Rollouts;
 use super::settings::CoordinatorConfig;
 use super::write::Writer;
@@ -90,6 +92,7 @@ impl Watches {
 pub(super) async fn lead(
     client: Client,
     config: Arc<CoordinatorConfig>,
+    prometheus: Option<Arc<Prometheus>>,
     metrics: Arc<CoordinatorMetrics>,
     term: CancellationToken,
 ) {
@@ -104,6 +107,8 @@ pub(super) async fn lead(
         tasks.clone(),
         term.clone(),
     );
+    let mut guards =
+        Guards::new(prometheus, Arc::clone(&known), Arc::clone(&metrics), tasks.clone(), term.clone());
     let writer = Writer::new(client.clone(), &config.namespace, config.slot_duration.0, Arc::clone(&known));
     let windows = config.windows();
     let turns = async {
@@ -121,6 +126,7 @@ pub(super) async fn lead(
                     neighbours.report();
                     let (steps, wants) = turn(&known, &windows, &metrics);
                     neighbours.follow(&wants.namespaces);
+                    guards.ask(&wants.questions);
                     carry_out(&writer, steps, &metrics).await;
                 }
                 Err((what, stale)) => tracing::warn!(what, %stale, "nothing is granted"),

@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use crate::kubernetes::WatchCounts;
-use crate::rollout::Figures;
+use crate::rollout::{Answer, Figures};
 
 /// What Prometheus reads from a coordinator.
 pub struct CoordinatorMetrics {
@@ -23,6 +23,7 @@ pub struct CoordinatorMetrics {
     stale: IntGauge,
     watches: IntCounterVec,
     watched_namespaces: IntGauge,
+    guards: IntCounterVec,
     turn: Histogram,
 }
 
@@ -78,6 +79,11 @@ impl CoordinatorMetrics {
                 "watched_namespaces",
                 "Namespaces whose pods are watched, because something is swept there",
             )?,
+            guards: counters(
+                "coordinator_guard_answers_total",
+                "Answers to guards' queries: holds, fails, unknown",
+                &["answer"],
+            )?,
             stale: gauge("stale", "1 while nothing is granted since a watch is cut off")?,
             turn,
             registry,
@@ -106,6 +112,15 @@ impl CoordinatorMetrics {
 
     pub(super) fn watched_namespaces(&self, count: usize) {
         self.watched_namespaces.set(number(count as u64));
+    }
+
+    pub(super) fn guard_answered(&self, answer: &Answer) {
+        let word = match answer {
+            Answer::Holds => "holds",
+            Answer::Fails(_) => "fails",
+            Answer::Unknown(_) => "unknown",
+        };
+        self.guards.with_label_values(&[word]).inc();
     }
 
     pub(super) fn stepped(&self, step: &str, result: &str) {

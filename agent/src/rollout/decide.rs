@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::crowd::Crowd;
 use super::entry::{Entry, SLOT_LOST, Verdict};
+use super::guards::{Guards, Standing, questions};
 use super::index::{Index, Rollout, Wants};
 use super::key::SweepKey;
 use super::neighbours::{Neighbours, Unread};
@@ -63,6 +64,7 @@ impl Index {
         turn.grant(self, &mut steps);
         turn.figures.slots_taken = self.slots.taken(circumstances.now) as u64;
         turn.figures.breakers = self.circuits.count();
+        self.guards.forget_but(&turn.wants.questions);
         self.wants = turn.wants;
         (steps, turn.figures)
     }
@@ -171,7 +173,7 @@ impl Turn {
         if has_slot || entry.phase.is_running() {
             self.crowd.add(entry, rules);
             self.figures.running += 1;
-            self.wants.namespaces.insert(entry.namespace().to_owned());
+            self.want(entry, rules);
         }
         if let Some(rules) = rules {
             self.waves.count(entry, rules);
@@ -233,6 +235,9 @@ impl Turn {
             }
             // Without a look at the workload before the sweep nobody could say how it fares after it.
             let Ok(pods) = index.neighbours.read(entry.namespace()) else { continue };
+            if index.guards.standing(&entry.policy, rules, self.now) != Standing::Hold {
+                continue;
+            }
             let Ok(wave) = self.waves.admit(entry, rules, self.now) else { continue };
             let begun = entry.observation.take();
             let observation = begun.unwrap_or_else(|| Box::new(Observation::begin(pods, entry.owner())));
@@ -260,7 +265,7 @@ impl Turn {
                     continue;
                 }
             };
-            match self.witness(&index.neighbours, entry) {
+            match self.witness(&index.neighbours, &index.guards, entry, rules) {
                 Witness::Ready => {
                     steps.push(Step::Grant { slot, version, holder: entry.holder(&key) });
                     self.crowd.add(entry, Some(rules));
@@ -289,16 +294,38 @@ impl Turn {
         *self.figures.waiting.entry(reason.as_str()).or_default() += 1;
     }
 
-    /// Asked last, of whoever else would run: a namespace is watched only for these, and for what runs.
-    fn witness(&mut self, neighbours: &Neighbours, entry: &Entry) -> Witness {
-        self.wants.namespaces.insert(entry.namespace().to_owned());
-        match neighbours.read(entry.namespace()) {
-            Ok(_) => Witness::Ready,
-            Err(Unread::NotYet) => Witness::Awaited(Reason::NeighboursUnknown),
-            Err(Unread::Because(why)) => {
-                let message = format!("the other pods of its workload cannot be watched: {why}");
-                Witness::Missing((Reason::NeighboursUnknown, message))
+    /// Asked last, of whoever else would run: a namespace is watched and guards are asked only for these, and for what
+    /// runs.
+    fn witness(
+        &mut self,
+        neighbours: &Neighbours,
+        guards: &Guards,
+        entry: &Entry,
+        rules: &Rules,
+    ) -> Witness {
+        self.want(entry, Some(rules));
+        let pods = neighbours.read(entry.namespace());
+        if let Err(Unread::Because(why)) = &pods {
+            let message = format!("the other pods of its workload cannot be watched: {why}");
+            return Witness::Missing((Reason::NeighboursUnknown, message));
+        }
+        match guards.standing(&entry.policy, rules, self.now) {
+            Standing::Fails(guard, why) => {
+                Witness::Missing((Reason::GuardFails, format!("{guard} does not hold: {why}")))
             }
+            Standing::Unknown(guard, why) => {
+                Witness::Missing((Reason::GuardUnknown, format!("whether {guard} holds is not known: {why}")))
+            }
+            _ if pods.is_err() => Witness::Awaited(Reason::NeighboursUnknown),
+            Standing::NotYet => Witness::Awaited(Reason::GuardUnknown),
+            Standing::Hold => Witness::Ready,
+        }
+    }
+
+    fn want(&mut self, entry: &Entry, rules: Option<&Rules>) {
+        self.wants.namespaces.insert(entry.namespace().to_owned());
+        if let Some(rules) = rules {
+            self.wants.questions.extend(questions(&entry.policy, rules));
         }
     }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::batch::{self, Next, Target};
 use super::circuits::Circuits;
 use super::entry::Entry;
+use super::guards::{Answer, Guards, Question};
 use super::key::SweepKey;
 use super::neighbours::Neighbours;
 use super::rules::Rules;
@@ -55,6 +56,8 @@ impl Rollout {
 pub struct Wants {
     /// The pods of these namespaces.
     pub namespaces: BTreeSet<String>,
+    /// How these guards stand.
+    pub questions: BTreeSet<Question>,
 }
 
 /// What the coordinator's config says.
@@ -77,6 +80,8 @@ pub struct Index {
     pub(super) rollouts: BTreeMap<String, Rollout>,
     /// Pods of the namespaces that are watched.
     pub(super) neighbours: Neighbours,
+    /// What the guards said that are asked now.
+    pub(super) guards: Guards,
     /// Sweeps whose end has not been told to the breakers. Bounded by the sweeps.
     pub(super) ended: Vec<SweepKey>,
     pub(super) wants: Wants,
@@ -94,6 +99,7 @@ impl Index {
             circuits: Circuits::default(),
             rollouts: BTreeMap::new(),
             neighbours: Neighbours::default(),
+            guards: Guards::default(),
             ended: Vec::new(),
             wants: Wants::default(),
             dropped: 0,
@@ -201,6 +207,11 @@ impl Index {
         let sweeps = self.sweeps.values().filter(|entry| entry.rollout.as_deref() == Some(name));
         let next = batch::next(&rollout.spec, rollout.generation, &rollout.status, sweeps, targets);
         Some((next, rollout.status.clone()))
+    }
+
+    /// What a guard says; `asked_at` on this process's clock.
+    pub fn observe_answer(&mut self, question: &Question, answer: Answer, asked_at: Duration) {
+        self.guards.hear(question, answer, asked_at);
     }
 
     /// What the last turn wanted to know besides.

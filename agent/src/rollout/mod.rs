@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! sweeps, slots, rules ──► index ──► decide ──► Step
-//!                            │         ├─ observe   how the workloads of what runs fare ◄── pods, as neighbours
+//!                            │         ├─ observe   how the workloads of what runs fare ◄── neighbours, guards
 //!                            │         ├─ crowd     who runs beside whom
 //!                            │         ├─ waves     how many of a workload before the next observation
 //!                            └─────────┴─ circuits  where nothing flows
@@ -18,6 +18,7 @@ mod circuits;
 mod crowd;
 mod decide;
 mod entry;
+mod guards;
 mod index;
 mod key;
 mod neighbours;
@@ -32,6 +33,7 @@ mod waves;
 pub use batch::{Next, Target};
 pub use circuits::GLOBAL;
 pub use decide::{Circumstances, Figures};
+pub use guards::{ASK_EVERY, Answer, Question};
 pub use index::{Index, MAX_SWEEPS, Settings, Wants};
 pub use key::{Holder, SweepKey};
 pub use neighbours::{MAX_PODS, Neighbour};

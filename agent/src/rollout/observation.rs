@@ -1,7 +1,7 @@
 //! What the coordinator sees of a workload while one of its containers is swept. Pure.
 //!
-//! In: the workload's pods when the sweep is admitted, and from then to its end. Out: harms, each once; and how all but
-//! the swept container fared. Must never: call well what was not looked at from the beginning to the end.
+//! In: the workload's pods when the sweep is admitted, and from then to its end; what the policy's guards say. Out: harms,
+//! each once; and how all but the swept container fared. Must never: call well what was not looked at from the beginning to the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +9,11 @@ use std::sync::Arc;
 use super::neighbours::{Pods, digest, of_workload};
 use crate::breaker::Sign;
 use crate::report::Health;
+
+/// The reason of a harm that a guard shows. No threshold: its author has put that into the query.
+pub(super) const GUARD_FAILS: &str = "GuardFails";
+/// The reason where a guard could not be heard.
+pub(super) const GUARD_UNKNOWN: &str = "GuardUnknown";
 
 /// Kinds of harm, each with a threshold of its own in `breakers.workload`: restarts, OOM kills, not ready; all others.
 pub(super) const KINDS: usize = 4;
@@ -23,8 +28,10 @@ pub(super) struct Seen {
     pub(super) health: Health,
     /// One stable word.
     pub(super) reason: String,
-    /// A sentence that names the pod.
+    /// A sentence that names the pod, or the guard.
     pub(super) message: String,
+    /// The guard that showed it, where one did.
+    pub(super) guard: Option<String>,
 }
 
 /// One sweep's.
@@ -34,6 +41,8 @@ pub(super) struct Observation {
     before: Pods,
     /// Pods whose harm has been counted. Bounded by `before`.
     counted: BTreeSet<String>,
+    /// Guards likewise. Bounded by the policy's.
+    counted_guards: BTreeSet<String>,
     harms: [u32; KINDS],
     /// Why something was not seen: the first time.
     missed: Option<(String, String)>,
@@ -94,17 +103,31 @@ impl Observation {
             let Some(found) = pod.harm_since(before, swept.get(uid).unwrap_or(&nobody)) else { continue };
             self.counted.insert(uid.clone());
             if credited.insert(uid.clone()) {
-                new.push(self.harm(found.sign.as_str(), found.message));
+                let reason = found.sign.as_str().to_owned();
+                let message = found.message;
+                new.push(self.harm(Seen { health: Health::Harmed, reason, message, guard: None }));
             }
         }
         self.meet(pods, workload);
         new
     }
 
+    /// A guard does not hold; counted once for each.
+    pub(super) fn fail(&mut self, guard: &str, why: &str) -> Option<Seen> {
+        let first = self.counted_guards.insert(guard.to_owned());
+        first.then(|| {
+            self.harm(Seen {
+                health: Health::Harmed,
+                reason: GUARD_FAILS.to_owned(),
+                message: format!("{guard} does not hold: {why}"),
+                guard: Some(guard.to_owned()),
+            })
+        })
+    }
+
     /// Counts a harm.
-    fn harm(&mut self, reason: &str, message: String) -> Seen {
-        let seen = Seen { health: Health::Harmed, reason: reason.to_owned(), message };
-        if let Some(harms) = self.harms.get_mut(kind(reason)) {
+    fn harm(&mut self, seen: Seen) -> Seen {
+        if let Some(harms) = self.harms.get_mut(kind(&seen.reason)) {
             *harms += 1;
         }
         self.seen.get_or_insert_with(|| seen.clone());
@@ -118,7 +141,7 @@ impl Observation {
         if self.seen.is_none()
             && let Some((reason, message)) = self.missed.take()
         {
-            self.seen = Some(Seen { health: Health::Unknown, reason, message });
+            self.seen = Some(Seen { health: Health::Unknown, reason, message, guard: None });
         }
     }
 

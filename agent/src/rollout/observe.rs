@@ -1,16 +1,19 @@
 //! The index's looks at the workloads of what runs: at each turn, and a last time when a sweep has ended.
 //!
-//! In: the pods that are known, the Sweeps that run. Out: harm, to breakers; what was seen, to the Sweeps' verdicts and,
+//! In: the pods and the guards' answers that are known, the Sweeps that run. Out: harm, to breakers; what was seen, to the Sweeps' verdicts and,
 //! where it is not good, to their status. Must never: tell of a harm before another leader would know of its breaker.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::decide::Circumstances;
 use super::entry::Entry;
+use super::guards::{Guards, Standing};
 use super::index::Index;
 use super::key::SweepKey;
 use super::neighbours::{Neighbour, Pods, Unread};
-use super::observation::{Observation, Seen, Swept};
+use super::observation::{GUARD_UNKNOWN, Observation, Seen, Swept};
+use super::rules::Rules;
 use super::step::Step;
 use crate::breaker::Sign;
 use crate::report::Health;
@@ -62,7 +65,13 @@ impl Index {
                 continue;
             }
             let pods = self.neighbours.read(entry.namespace());
-            let new = look(entry, pods, &swept, &mut credited);
+            let rules = self.rules.get(&entry.policy);
+            let guarded = rules.is_some_and(|rules| !rules.guards.is_empty());
+            let mut new = look(entry, pods, &swept, guarded, &mut credited);
+            if let Some(rules) = rules {
+                new.extend(ask(entry, &self.guards, rules, circumstances.now));
+            }
+            close(entry);
             harms.extend(new.into_iter().map(|seen| (key.clone(), seen)));
         }
         for (key, seen) in harms {
@@ -89,7 +98,11 @@ impl Index {
         if self.circuits.is_open(&workload) || !self.threshold_reached(&workload, &limits, *now) {
             return;
         }
-        let cause = format!("{} beside sweep {key}: {}", seen.reason, seen.message);
+        // One guard that fails is one place, however many workloads are swept under it: see `Circuits::harmed_within`.
+        let cause = match &seen.guard {
+            Some(guard) => format!("{}: {guard} does not hold", seen.reason),
+            None => format!("{} beside sweep {key}: {}", seen.reason, seen.message),
+        };
         self.circuits.open(&workload, cause, limits.cool_down.0, self.settings.global, *now, *wall);
     }
 
@@ -113,6 +126,7 @@ fn look(
     entry: &mut Entry,
     pods: Result<&Pods, Unread>,
     swept: &Swept,
+    guarded: bool,
     credited: &mut BTreeSet<String>,
 ) -> Vec<Seen> {
     let (ended, touched) = (entry.phase.is_ended(), entry.has_touched());
@@ -124,7 +138,13 @@ fn look(
     let workload = entry.owner();
     let (observation, new) = match (pods, begun) {
         (Ok(pods), begun) => {
-            let resume = || Box::new(Observation::resume(pods, workload, entry.others.as_deref()));
+            let resume = || {
+                let mut observation = Observation::resume(pods, workload, entry.others.as_deref());
+                if guarded {
+                    observation.miss(GUARD_UNKNOWN, "another coordinator leads now, and its guards were not asked in between");
+                }
+                Box::new(observation)
+            };
             let mut observation = begun.unwrap_or_else(resume);
             let new = if touched {
                 observation.look(pods, workload, swept, credited)
@@ -142,13 +162,36 @@ fn look(
             (Some(observation), Vec::new())
         }
     };
-    entry.observation = observation.map(|mut observation| {
-        if ended {
-            observation.close();
-        }
-        observation
-    });
+    entry.observation = observation;
     new
+}
+
+/// What the guards say, for one sweep. Those that fail, where that is new.
+fn ask(entry: &mut Entry, guards: &Guards, rules: &Rules, now: Duration) -> Vec<Seen> {
+    let (ended, touched) = (entry.phase.is_ended(), entry.has_touched());
+    let policy = entry.policy.clone();
+    let Some(observation) = &mut entry.observation else { return Vec::new() };
+    let standing = guards.standing(&policy, rules, now);
+    if let (true, Standing::Fails(guard, why)) = (touched, &standing) {
+        return observation.fail(guard, why).into_iter().collect();
+    }
+    // Between two questions one answer may be lost; at the end it must be known.
+    let unheard = match standing {
+        _ if !ended => guards.silent(&policy, rules, now),
+        Standing::Unknown(guard, why) => Some((guard, why)),
+        Standing::NotYet => Some(("a guard".to_owned(), "it was not asked in time".to_owned())),
+        Standing::Hold | Standing::Fails(..) => None,
+    };
+    if let Some((guard, why)) = unheard {
+        observation.miss(GUARD_UNKNOWN, &format!("whether {guard} held is not known: {why}"));
+    }
+    Vec::new()
+}
+
+fn close(entry: &mut Entry) {
+    if let (true, Some(observation)) = (entry.phase.is_ended(), &mut entry.observation) {
+        observation.close();
+    }
 }
 
 fn why(unread: Unread) -> String {

@@ -8,6 +8,7 @@
 //! | `authority` | certificates; `kubeconfig` those, or a token, as a file that every client reads |
 //! | `control_plane` | etcd and kube-apiserver; `audit` what was written through it, `kubectl` commands to it |
 //! | `test_agent` | agents without a node, many in one process, with podsweep's own code for slots |
+//! | `prometheus` | one that scrapes a number of the test's |
 //! | `proxy` | a way to the API server that can be slowed down, stalled and cut |
 //! | `node` | all that and controller-manager, scheduler, `containerd`, `kubelet`; pods, and commands on the node |
 //! | `image_archive` | images, made without a registry |
@@ -32,5 +33,6 @@ pub mod node;
 mod node_cgroup;
 pub mod node_runc;
 pub mod programs;
+pub mod prometheus;
 pub mod proxy;
 pub mod test_agent;

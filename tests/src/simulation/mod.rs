@@ -14,7 +14,9 @@ use podsweep::breaker::{GlobalBreaker, PodSigns};
 use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepSpec, SweepStatus};
 use podsweep::policy::Spec;
 use podsweep::report::Health;
-use podsweep::rollout::{Circumstances, Figures, Index, Neighbour, Rules, Settings, Step, SweepKey};
+use podsweep::rollout::{
+    ASK_EVERY, Answer, Circumstances, Figures, Index, Neighbour, Question, Rules, Settings, Step, SweepKey,
+};
 
 use agents::Agents;
 pub use agents::Course;
@@ -36,6 +38,9 @@ pub struct World {
     pods: BTreeMap<String, Neighbour>,
     /// Whether the coordinator can watch pods; else why not.
     pub pods_hold: Result<(), String>,
+    /// What guards say, by name; asked every ten seconds. One that is not here is not answered.
+    pub guards: BTreeMap<String, Answer>,
+    asked: BTreeMap<Question, Duration>,
     now: Duration,
     /// Most slots that agents worked under at one time.
     pub most_running: usize,
@@ -58,6 +63,8 @@ impl World {
             rules: BTreeMap::new(),
             pods: BTreeMap::new(),
             pods_hold: Ok(()),
+            guards: BTreeMap::new(),
+            asked: BTreeMap::new(),
             now: Duration::ZERO,
             most_running: 0,
             figures: Figures::default(),
@@ -149,12 +156,13 @@ impl World {
         self.most_running = self.most_running.max(self.agents.working());
         self.tell();
         // Grant and admission are two turns; a coordinator has some of them in a second.
-        for _ in 0..3 {
+        for _ in 0..4 {
             let wall = Timestamp::UNIX_EPOCH + self.now;
             let circumstances = Circumstances { now: self.now, wall, hours: self.hours.clone() };
             let (steps, figures) = self.index.decide(&circumstances);
             self.figures = figures;
-            if steps.is_empty() {
+            let answered = self.ask_guards();
+            if steps.is_empty() && !answered {
                 break;
             }
             for step in steps {
@@ -164,9 +172,25 @@ impl World {
         }
     }
 
+    fn ask_guards(&mut self) -> bool {
+        let wanted = self.index.wants().questions.clone();
+        self.asked.retain(|question, _| wanted.contains(question));
+        let mut answered = false;
+        for question in wanted {
+            let due = self.asked.get(&question).is_none_or(|at| self.now >= *at + ASK_EVERY);
+            if let (true, Some(answer)) = (due, self.guards.get(&question.guard)) {
+                self.index.observe_answer(&question, answer.clone(), self.now);
+                self.asked.insert(question, self.now);
+                answered = true;
+            }
+        }
+        answered
+    }
+
     /// Another coordinator leads, which knows only what the API server holds.
     pub fn new_leader(&mut self) {
         self.index = Index::new(self.settings);
+        self.asked.clear();
         self.objects.all_changed();
         self.tell();
     }
