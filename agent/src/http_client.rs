@@ -49,3 +49,12 @@ pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// A value within a URL. RFC 3986: everything but the unreserved characters is percent-encoded.
+pub(crate) fn encoded(value: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(encode).collect()
+}

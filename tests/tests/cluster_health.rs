@@ -1,9 +1,11 @@
 //! What the coordinator sees of a workload while one of its containers is swept, on a real API server: a restart of another
-//! pod stops the workload, and while nothing is swept nobody asks for pods.
+//! pod stops the workload, a guard of the policy does; and a person closes the breaker over the coordinator's socket.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -77,9 +79,13 @@ impl Cluster {
 
     /// Starts it, and waits until it leads.
     fn coordinator(&mut self, kubeconfig: &Path, more: &str) {
+        self.coordinator_at(0, kubeconfig, more);
+    }
+
+    fn coordinator_at(&mut self, port: u16, kubeconfig: &Path, more: &str) {
         let config = self.plane.path("coordinator.yaml");
         let text =
-            format!("kubeconfig: {}\nleaseDuration: 6s\nlisten: 127.0.0.1:0\n{more}", kubeconfig.display());
+            format!("kubeconfig: {}\nleaseDuration: 6s\nlisten: 127.0.0.1:{port}\n{more}", kubeconfig.display());
         fs::write(&config, text).unwrap();
         let mut command = Command::new(podsweep_tests::image::program("podsweep").unwrap());
         command.args(["coordinator", "--config"]).arg(&config).env("PODSWEEP_LOG", "podsweep=debug");
@@ -265,4 +271,48 @@ fn a_guard_that_falls_silent_during_a_sweep_pauses_its_workload() {
     assert_eq!((&condition["status"], &condition["reason"]), (&json!("Unknown"), &json!("GuardUnknown")));
     cluster.ask("cart-1");
     cluster.until("the next one is told", SOON, || cluster.status("cart-1")["reason"] == "WorkloadPaused");
+}
+
+/// What answers over TCP.
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: podsweep\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn breakers_are_listed_and_closed_over_the_socket_and_not_over_tcp() {
+    let mut cluster = Cluster::start(Duration::from_secs(3));
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let socket = cluster.plane.path("run/podsweep.sock");
+    let more = format!("socket: {}\n", socket.display());
+    cluster.coordinator_at(port, &cluster.plane.admin(), &more);
+    let podsweep = |words: &[&str]| {
+        let mut command = Command::new(podsweep_tests::image::program("podsweep").unwrap());
+        let said = command.arg("breakers").args(words).arg("--socket").arg(&socket).output().unwrap();
+        (said.status.code(), String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
+    };
+    let (code, said) = podsweep(&[]);
+    assert!(code == Some(0) && said.contains("global") && said.contains("Closed"), "{said}");
+
+    cluster.pod("cart-1");
+    cluster.ask("cart-0");
+    cluster.until("it works", SOON, || cluster.status("cart-0")["phase"] == "Sweeping");
+    cluster.report("cart-1", 1);
+    let name = "workload/default/Deployment/cart";
+    cluster.until("it is listed", SOON, || podsweep(&[]).1.contains(name));
+    cluster.ask("cart-2");
+    let (code, said) = podsweep(&["reset", "workload/default/Deployment/shop"]);
+    assert!(code == Some(1) && said.contains("NoSuchBreaker"), "{said}");
+    assert!(get(port, "/healthz").starts_with("HTTP/1.1 200"), "TCP is there");
+    assert!(get(port, "/v1/breakers").starts_with("HTTP/1.1 404"), "and has no breakers");
+
+    cluster.until("the sweep has ended", SOON, || !cluster.status("cart-0")["health"].is_null());
+    assert_ne!(cluster.status("cart-2")["phase"], "Succeeded");
+    let (code, said) = podsweep(&["reset", name]);
+    assert!(code == Some(0) && !said.contains(name), "{said}");
+    assert!(cluster.kubectl().run(&["get", "breakers", "-o", "name"]).unwrap().is_empty());
+    cluster.until("the next one goes", SOON, || cluster.status("cart-2")["phase"] == "Succeeded");
 }

@@ -127,7 +127,8 @@ Example:
 Examples:
   podsweep breakers
   podsweep breakers reset global
-  podsweep breakers reset workload/docker.io/library/cart:2")]
+  podsweep breakers reset workload/docker.io/library/cart:2
+  kubectl -n podsweep-system exec deploy/podsweep-coordinator -- podsweep breakers   # a whole cluster's")]
     Breakers(BreakersArgs),
     /// The scan's own process; started by podsweep itself
     #[command(hide = true)]

@@ -9,11 +9,13 @@
 //! neighbours  watches of pods, where something is swept
 //! guards      queries that policies want to hold; asked of a prometheus
 //! serve       /healthz, /readyz, /metrics
+//! breakers    listed and closed over a unix socket
 //! ```
 //!
 //! Must never: decide anything by itself (that is `rollout`), keep anything that is not on the API server too, or
 //! grant on the strength of what it heard too long ago.
 
+mod breakers;
 mod election;
 mod guards;
 mod known;
@@ -45,7 +47,12 @@ pub async fn run(config: CoordinatorConfig, shutdown: CancellationToken) -> anyh
     let endpoint = serve::Endpoint::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let control = match &config.socket {
+        Some(socket) => Some(breakers::Control::bind(socket, client.clone()).await?),
+        None => None,
+    };
     let served = tokio::spawn(endpoint.serve(Arc::clone(&metrics), shutdown.clone()));
+    let controlled = control.map(|control| tokio::spawn(control.serve(shutdown.clone())));
     let prometheus = config.prometheus_url.clone().map(Prometheus::new).transpose();
     let prometheus = prometheus.context(
         "prometheusUrl is https and no root certificates are to be had; install ca-certificates, or name a file with SSL_CERT_FILE",
@@ -63,5 +70,8 @@ pub async fn run(config: CoordinatorConfig, shutdown: CancellationToken) -> anyh
             )
         })
         .await;
+    if let Some(controlled) = controlled {
+        controlled.await.context("control socket")?;
+    }
     served.await.context("endpoint")
 }

@@ -75,14 +75,14 @@ impl Neighbours {
     pub(super) fn follow(&mut self, wanted: &BTreeSet<String>) {
         let now = self.known.now();
         for namespace in wanted {
-            match self.running.get_mut(namespace) {
-                Some(running) => running.wanted_at = now,
-                None if self.running.len() < MAX_WATCHES => self.start(namespace, now),
-                None => {
-                    self.metrics.limit_reached("watched_namespaces");
-                    let why = format!("{MAX_WATCHES} namespaces are watched already");
-                    self.known.index().hold_pods(namespace, Err(why));
-                }
+            if let Some(running) = self.running.get_mut(namespace) {
+                running.wanted_at = now;
+            } else if self.running.len() < MAX_WATCHES {
+                self.start(namespace, now);
+            } else {
+                self.metrics.limit_reached("watched_namespaces");
+                let why = format!("{MAX_WATCHES} namespaces are watched already");
+                self.known.index().hold_pods(namespace, Err(why));
             }
         }
         self.running.retain(|_, running| {

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, Uri, header};
 
-use crate::http_client::{self, HttpClient, HttpUrl, USER_AGENT, with_cause};
+use crate::http_client::{self, HttpClient, HttpUrl, USER_AGENT, encoded, with_cause};
 use crate::rollout::Answer;
 
 /// One question, from the name's resolution to the end of the answer. Half of the time between two.
@@ -71,15 +71,6 @@ fn question(base: &HttpUrl, query: &str) -> Result<Uri, hyper::http::Error> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(path.parse()?);
     Ok(Uri::from_parts(parts)?)
-}
-
-// RFC 3986: everything but the unreserved characters is percent-encoded.
-fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct CoordinatorConfig {
     pub global_breaker: GlobalBreaker,
     /// The Prometheus that policies' guards are asked of; left out: every guard is unknown.
     pub prometheus_url: Option<HttpUrl>,
+    /// Unix socket for `podsweep breakers`; left out: none.
+    pub socket: Option<PathBuf>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     pub listen: SocketAddr,
 }
@@ -58,6 +60,7 @@ impl Default for CoordinatorConfig {
             allowed_hours: Vec::new(),
             global_breaker: GlobalBreaker::default(),
             prometheus_url: None,
+            socket: None,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9465)),
         }
     }

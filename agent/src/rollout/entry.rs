@@ -186,12 +186,12 @@ impl Entry {
     pub(super) fn untold(&self) -> Option<&Seen> {
         let seen = self.observation.as_ref()?.seen()?;
         let told = self.told.as_ref().map(|(health, _)| *health);
-        match seen.health {
+        let is_news = match seen.health {
             Health::Harmed => told != Some(Health::Harmed),
             // Where its agent says worse already, that stands.
             _ => told.is_none() && self.own_verdict() == Verdict::Healthy,
-        }
-        .then_some(seen)
+        };
+        is_news.then_some(seen)
     }
 
     fn others_health(&self) -> Option<Health> {

@@ -69,14 +69,12 @@ impl Neighbour {
         if self.leaving {
             return None;
         }
-        let others = self.containers.iter().filter(|(name, _)| !swept.contains(*name));
-        others
-            .filter_map(|(name, now)| {
-                let found = PodSigns::harm(*before.containers.get(name)?, *now)?;
-                let message = format!("pod {}, container {name}: {}", self.name, found.message);
-                Some(Finding { message, ..found })
-            })
-            .next()
+        let mut others = self.containers.iter().filter(|(name, _)| !swept.contains(*name));
+        others.find_map(|(name, now)| {
+            let found = PodSigns::harm(*before.containers.get(name)?, *now)?;
+            let message = format!("pod {}, container {name}: {}", self.name, found.message);
+            Some(Finding { message, ..found })
+        })
     }
 }
 

@@ -78,11 +78,10 @@ impl Observation {
 
     /// A look that counts nothing yet: pods that were made since the last one are compared from now on.
     pub(super) fn meet(&mut self, pods: &Pods, workload: &str) {
-        for (uid, pod) in pods.iter().filter(|(_, pod)| pod.workload == workload) {
-            if !self.before.contains_key(uid) {
-                self.before.insert(uid.clone(), Arc::clone(pod));
-            }
-        }
+        let of_it = pods.iter().filter(|(_, pod)| pod.workload == workload);
+        let new = of_it.filter(|(uid, _)| !self.before.contains_key(*uid));
+        let new: Vec<_> = new.map(|(uid, pod)| (uid.clone(), Arc::clone(pod))).collect();
+        self.before.extend(new);
         self.before.retain(|uid, _| pods.contains_key(uid));
         self.counted.retain(|uid| pods.contains_key(uid));
     }

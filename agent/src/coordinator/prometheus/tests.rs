@@ -87,7 +87,7 @@ async fn no_redirect_is_followed_and_no_endless_answer_read() {
     assert!(matches!(server.ask("/nowhere", "up").await, Answer::Unknown(_)));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_does_not_answer_in_time_leaves_it_unknown() {
     let server = Server::start().await;
     let said = server.ask("", "hang").await;
