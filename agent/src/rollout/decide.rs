@@ -12,12 +12,12 @@ use super::guards::{Guards, Standing, questions};
 use super::index::{Index, Rollout, Wants};
 use super::key::SweepKey;
 use super::neighbours::{Neighbours, Unread};
-use super::observation::{KINDS, Observation};
+use super::observation::Observation;
 use super::rules::Rules;
 use super::step::Step;
 use super::waves::{Wait, Waves};
 use crate::kubernetes::resources::SweepPhase;
-use crate::policy::{Mode, Reason, WorkloadBreaker};
+use crate::policy::{Mode, Reason};
 
 /// A Sweep that runs and whose slot this process has not seen for this long has lost it: many times what one watch may
 /// lag behind another.
@@ -67,61 +67,6 @@ impl Index {
         self.guards.forget_but(&turn.wants.questions);
         self.wants = turn.wants;
         (steps, turn.figures)
-    }
-
-    /// Tells the breakers how sweeps ended.
-    fn hear_of_ends(&mut self, Circumstances { now, wall, .. }: &Circumstances) {
-        for key in std::mem::take(&mut self.ended) {
-            let Some(entry) = self.sweeps.get(&key) else { continue };
-            let workload = entry.workload.clone();
-            match entry.verdict() {
-                Verdict::Healthy => self.circuits.healthy(&workload),
-                Verdict::Unknown => self.circuits.unknown(&workload, *now, *wall),
-                Verdict::Harmed if entry.has_uncounted_harm() => {
-                    let limits = self.limits(&entry.policy);
-                    if self.threshold_reached(&workload, &limits, *now) {
-                        let sign = entry.health_reason.as_deref().unwrap_or("Harmed");
-                        let cause = format!("{sign} after sweep {key}");
-                        self.circuits.open(
-                            &workload,
-                            cause,
-                            limits.cool_down.0,
-                            self.settings.global,
-                            *now,
-                            *wall,
-                        );
-                    }
-                }
-                Verdict::Harmed | Verdict::Awaited | Verdict::Untouched => {}
-            }
-        }
-    }
-
-    pub(super) fn limits(&self, policy: &str) -> WorkloadBreaker {
-        self.rules.get(policy).map_or_else(WorkloadBreaker::default, |rules| rules.breaker)
-    }
-
-    /// Whether the harms of a workload within its cool-down open its breaker.
-    pub(super) fn threshold_reached(&self, workload: &str, limits: &WorkloadBreaker, now: Duration) -> bool {
-        let mut times = [0_u32; KINDS];
-        let lately =
-            |entry: &&Entry| entry.ended_at.is_none_or(|at| now <= at.saturating_add(limits.cool_down.0));
-        let of_workload = self.sweeps.values().filter(|entry| entry.workload == workload);
-        for entry in of_workload.filter(lately) {
-            for (times, harms) in times.iter_mut().zip(entry.harms()) {
-                *times = times.saturating_add(harms);
-            }
-        }
-        let needed = [limits.restarts, limits.oom_kills, limits.not_ready, 1];
-        times.into_iter().zip(needed).any(|(times, needed)| times >= needed.max(1))
-    }
-
-    /// Marks the harms of which the breakers have heard, once that is on the API server.
-    fn count_harms(&self, steps: &mut Vec<Step>) {
-        let heard = self.sweeps.iter().filter(|(_, entry)| {
-            entry.has_uncounted_harm() && self.circuits.is_saved(&entry.workload)
-        });
-        steps.extend(heard.map(|(key, _)| Step::CountHarm { sweep: key.clone() }));
     }
 }
 

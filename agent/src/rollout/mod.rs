@@ -19,6 +19,7 @@ mod crowd;
 mod decide;
 mod entry;
 mod guards;
+mod harms;
 mod index;
 mod key;
 mod neighbours;

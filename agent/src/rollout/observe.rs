@@ -1,7 +1,7 @@
 //! The index's looks at the workloads of what runs: at each turn, and a last time when a sweep has ended.
 //!
-//! In: the pods and the guards' answers that are known, the Sweeps that run. Out: harm, to breakers; what was seen, to the Sweeps' verdicts and,
-//! where it is not good, to their status. Must never: tell of a harm before another leader would know of its breaker.
+//! In: the pods and the guards' answers that are known, the Sweeps that run. Out: harm, to breakers; what was seen, to
+//! the Sweeps' verdicts and, where it is not good, to their status. Must never: tell of a harm before another leader would know of its breaker.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,22 +88,6 @@ impl Index {
             }
         }
         swept
-    }
-
-    fn hear_of_harm_beside(&mut self, key: &SweepKey, seen: &Seen, circumstances: &Circumstances) {
-        let Some(entry) = self.sweeps.get(key) else { return };
-        let (workload, limits) = (entry.workload.clone(), self.limits(&entry.policy));
-        let Circumstances { now, wall, .. } = circumstances;
-        // Once is enough: a workload that breaks down as a whole must not be a write for each of its pods.
-        if self.circuits.is_open(&workload) || !self.threshold_reached(&workload, &limits, *now) {
-            return;
-        }
-        // One guard that fails is one place, however many workloads are swept under it: see `Circuits::harmed_within`.
-        let cause = match &seen.guard {
-            Some(guard) => format!("{}: {guard} does not hold", seen.reason),
-            None => format!("{} beside sweep {key}: {}", seen.reason, seen.message),
-        };
-        self.circuits.open(&workload, cause, limits.cool_down.0, self.settings.global, *now, *wall);
     }
 
     /// What was seen and no status says: harm once its breaker is on the API server, the unknown at once.
