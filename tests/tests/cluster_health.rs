@@ -84,8 +84,10 @@ impl Cluster {
 
     fn coordinator_at(&mut self, port: u16, kubeconfig: &Path, more: &str) {
         let config = self.plane.path("coordinator.yaml");
-        let text =
-            format!("kubeconfig: {}\nleaseDuration: 6s\nlisten: 127.0.0.1:{port}\n{more}", kubeconfig.display());
+        let text = format!(
+            "kubeconfig: {}\nleaseDuration: 6s\nlisten: 127.0.0.1:{port}\n{more}",
+            kubeconfig.display()
+        );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(podsweep_tests::image::program("podsweep").unwrap());
         command.args(["coordinator", "--config"]).arg(&config).env("PODSWEEP_LOG", "podsweep=debug");

@@ -56,14 +56,14 @@ impl Guards {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
             self.asked.insert(question.clone(), now);
             let (prometheus, known) = (self.prometheus.clone(), Arc::clone(&self.known));
-            let (metrics, term, question) =
-                (Arc::clone(&self.metrics), self.term.clone(), question.clone());
+            let (metrics, term, question) = (Arc::clone(&self.metrics), self.term.clone(), question.clone());
             self.tasks.spawn(async move {
                 let answer = async {
                     match prometheus {
                         Some(prometheus) => prometheus.ask(&question.query).await,
                         None => Answer::Unknown(
-                            "the coordinator knows no Prometheus; set prometheusUrl in its configuration".into(),
+                            "the coordinator knows no Prometheus; set prometheusUrl in its configuration"
+                                .into(),
                         ),
                     }
                 };

@@ -61,13 +61,7 @@ pub async fn run(config: CoordinatorConfig, shutdown: CancellationToken) -> anyh
     let election = election::Election::new(client.clone(), &config);
     election
         .run(&metrics, &shutdown, |term| {
-            lead::lead(
-                client.clone(),
-                Arc::clone(&config),
-                prometheus.clone(),
-                Arc::clone(&metrics),
-                term,
-            )
+            lead::lead(client.clone(), Arc::clone(&config), prometheus.clone(), Arc::clone(&metrics), term)
         })
         .await;
     if let Some(controlled) = controlled {

@@ -257,7 +257,9 @@ impl Reason {
             | Self::SerialZone
             | Self::WaveObserved => "the end of a sweep that runs",
             Self::WorkloadPaused => "time; then a canary may try",
-            Self::NeighboursUnknown => "the API server, or the coordinator's rights; the message has the cause",
+            Self::NeighboursUnknown => {
+                "the API server, or the coordinator's rights; the message has the cause"
+            }
             Self::GuardFails => "what the query measures; the message has its result",
             Self::GuardUnknown => "the query, Prometheus, or the way to it; the message has the cause",
             Self::AwaitsSlot => "the coordinator; `kubectl get sweeps` shows what it waits for",

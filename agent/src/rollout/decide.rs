@@ -241,13 +241,7 @@ impl Turn {
 
     /// Asked last, of whoever else would run: a namespace is watched and guards are asked only for these, and for what
     /// runs.
-    fn witness(
-        &mut self,
-        neighbours: &Neighbours,
-        guards: &Guards,
-        entry: &Entry,
-        rules: &Rules,
-    ) -> Witness {
+    fn witness(&mut self, neighbours: &Neighbours, guards: &Guards, entry: &Entry, rules: &Rules) -> Witness {
         self.want(entry, Some(rules));
         let pods = neighbours.read(entry.namespace());
         if let Err(Unread::Because(why)) = &pods {

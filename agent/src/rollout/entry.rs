@@ -109,12 +109,12 @@ impl Entry {
     }
 
     fn take(&mut self, status: SweepStatus, now: Duration) {
+        self.told = told(&status);
         self.phase = status.phase;
         self.reason = status.reason;
         self.health = status.health;
         self.health_reason = status.health_reason;
         self.harm_counted = status.harm_counted;
-        self.told = told(&status);
         self.others = status.others;
         self.wave = status.wave;
         self.stop = status.stop;

@@ -12,7 +12,7 @@ use crate::policy::Guard;
 /// Between two questions of one guard. Prometheus scrapes every 15 to 60 s in most places: more often brings nothing.
 pub const ASK_EVERY: Duration = Duration::from_secs(10);
 /// An answer older than this is none: three questions in a row went unanswered.
-pub const MAX_AGE: Duration = Duration::from_secs(30);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// What a query's result says of its guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,10 +146,8 @@ mod tests {
     use crate::policy::Spec;
 
     fn rules(queries: &[(&str, &str)]) -> Rules {
-        let guards: Vec<_> = queries
-            .iter()
-            .map(|(name, query)| serde_json::json!({"name": name, "query": query}))
-            .collect();
+        let guards: Vec<_> =
+            queries.iter().map(|(name, query)| serde_json::json!({"name": name, "query": query})).collect();
         let spec: Spec = serde_json::from_value(serde_json::json!({
             "select": {"namespaces": ["*"]}, "junk": [{"name": "a", "paths": ["/tmp/x"]}],
             "rollout": {"guards": guards},

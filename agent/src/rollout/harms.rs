@@ -63,9 +63,10 @@ impl Index {
 
     /// Marks the harms of which the breakers have heard, once that is on the API server.
     pub(super) fn count_harms(&self, steps: &mut Vec<Step>) {
-        let heard = self.sweeps.iter().filter(|(_, entry)| {
-            entry.has_uncounted_harm() && self.circuits.is_saved(&entry.workload)
-        });
+        let heard = self
+            .sweeps
+            .iter()
+            .filter(|(_, entry)| entry.has_uncounted_harm() && self.circuits.is_saved(&entry.workload));
         steps.extend(heard.map(|(key, _)| Step::CountHarm { sweep: key.clone() }));
     }
 

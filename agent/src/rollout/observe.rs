@@ -125,7 +125,10 @@ fn look(
             let resume = || {
                 let mut observation = Observation::resume(pods, workload, entry.others.as_deref());
                 if guarded {
-                    observation.miss(GUARD_UNKNOWN, "another coordinator leads now, and its guards were not asked in between");
+                    observation.miss(
+                        GUARD_UNKNOWN,
+                        "another coordinator leads now, and its guards were not asked in between",
+                    );
                 }
                 Box::new(observation)
             };

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use podsweep::kubernetes::resources::{
-    Breaker, Sweep, SweepPhase, SweepSpec, SweepStatus, WORKLOAD_HEALTHY,
-};
+use podsweep::kubernetes::resources::{Breaker, Sweep, SweepPhase, SweepSpec, SweepStatus, WORKLOAD_HEALTHY};
 use podsweep::report::Health;
 use podsweep::rollout::{Index, SlotSeen, Step, SweepKey};
 

@@ -48,10 +48,7 @@ impl Drop for Server {
     }
 }
 
-async fn answer(
-    State(asked): State<Asked>,
-    Query(parameters): Query<BTreeMap<String, String>>,
-) -> Response {
+async fn answer(State(asked): State<Asked>, Query(parameters): Query<BTreeMap<String, String>>) -> Response {
     let query = parameters.get("query").cloned().unwrap_or_default();
     asked.lock().unwrap().push(parameters);
     match query.as_str() {

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 
 use super::Settings;
