@@ -43,6 +43,8 @@ pub mod observation;
 
 pub mod breaker;
 
+pub mod http_client;
+
 pub mod report;
 
 pub mod config;

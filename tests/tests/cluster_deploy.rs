@@ -74,7 +74,13 @@ spec:
     stopWhen: {nodeInodesFree: 30%}
     maxPressure: {cpu: 20.5, io: 20, memory: 10}
     retries: {limit: 3, backoff: 1m}
-  rollout: {canary: 1, growth: 2, observe: 60s, serialBy: [Workload, Node], maxParallel: 10}
+  rollout:
+    canary: 1
+    growth: 2
+    observe: 60s
+    serialBy: [Workload, Node]
+    maxParallel: 10
+    guards: [{name: latency, query: min(up) == bool 1}]
   breakers: {sweep: {errors: 10}, workload: {restarts: 1, oomKills: 1, notReady: 1, coolDown: 30m}}
 "#;
 
@@ -185,6 +191,8 @@ fn a_policy_that_nobody_can_have_meant_is_refused_with_its_field() {
         ("types: [File, Symlink]", "types: []", "spec.junk.types"),
         ("name: scratch", "name: Scratch", "spec.junk.name"),
         ("name: billing-scratch", "name: billing.scratch", "metadata.name"),
+        ("name: latency", "name: Latency", "spec.rollout.guards.name"),
+        ("query: min(up) == bool 1", "query: ''", "spec.rollout.guards.query"),
         ("namespaces: [\"prod-*\"]", "namespaces: []", "spec.select.namespaces"),
         (
             "retries: {limit: 3, backoff: 1m}",

@@ -24,6 +24,9 @@ const ON_THIS_KERNEL: &str = "(package(podsweep) and (kind(test) or test(/^(\
 const MAIN_JOB: &str =
     "(package(podsweep-tests) and binary(node_sweep) and test(=a_storm_is_seen_counted_and_swept))";
 
+/// Of the unit level, though they stand among those of the others: a cluster's decisions, in memory and simulated time.
+const SIMULATED: &str = "binary(/^rollout/)";
+
 /// Tests of the level `cluster` that need a kubelet as well.
 const ON_A_NODE: &str = "binary(/^cluster_(demo|exec|node)/)";
 
@@ -69,7 +72,9 @@ impl Level {
     /// nextest's name for its tests.
     fn filter(self) -> String {
         match self {
-            Self::Unit => format!("(not {ON_THIS_KERNEL} and not (package(podsweep-tests) and kind(test)))"),
+            Self::Unit => format!(
+                "(not {ON_THIS_KERNEL} and not (package(podsweep-tests) and kind(test) and not {SIMULATED}))"
+            ),
             Self::Kernel => format!("({ON_THIS_KERNEL} or (package(podsweep-tests) and binary(/^kernel_/)))"),
             Self::Node => "(package(podsweep-tests) and binary(/^node_/))".into(),
             Self::Adversary => "(package(podsweep-tests) and binary(/^adversary_/))".into(),

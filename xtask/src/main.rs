@@ -15,6 +15,7 @@ mod lint;
 mod lock;
 mod manifests;
 mod private_apt;
+mod prometheus;
 mod record_btf;
 mod references;
 mod setup;

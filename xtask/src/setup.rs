@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{cargo, output, quick_to_build, run as run_command, step};
 use crate::vm::QEMU;
-use crate::{apt, ebpf_toolchain, kubernetes, kubernetes_validate};
+use crate::{apt, ebpf_toolchain, kubernetes, kubernetes_validate, prometheus};
 
 /// What a command needs besides a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,7 @@ pub(crate) fn run(needs: &[Need]) -> Result<()> {
     if needs.contains(&Need::Kubernetes) {
         kubernetes::install()?;
         kubernetes_validate::install()?;
+        prometheus::install()?;
     }
     Ok(())
 }

@@ -13,8 +13,10 @@ use super::{Finding, Sign};
 pub struct PodSigns {
     /// How often the kubelet has started it anew.
     pub restarts: u32,
-    /// The OOM killer ended the one before this one.
+    /// The OOM killer made its newest end.
     pub oom_killed: bool,
+    /// When it last ended in a failure, seconds since 1970 on the kubelet's clock: compared with itself only.
+    pub failed_at: Option<i64>,
     /// Whether it counts as ready; `None` where it is never asked.
     pub ready: Option<bool>,
     /// The kubelet has evicted its pod.
@@ -39,7 +41,7 @@ impl PodSigns {
         }
         let restarts = now.restarts.saturating_sub(before.restarts);
         if restarts == 0 {
-            return None;
+            return Self::failed(before, now);
         }
         let times = format!("the kubelet has started it {restarts} times since the sweep began");
         Some(if now.oom_killed {
@@ -47,6 +49,22 @@ impl PodSigns {
         } else {
             Finding::new(Sign::Restarted, times)
         })
+    }
+
+    /// It has not been started anew: the kubelet waits, or never will.
+    fn failed(before: Self, now: Self) -> Option<Finding> {
+        (now.failed_at > before.failed_at).then(|| {
+            if now.oom_killed {
+                Finding::new(Sign::OomKilled(1), "the OOM killer ended it since the sweep began")
+            } else {
+                Finding::new(Sign::Gone, "it ended in a failure since the sweep began")
+            }
+        })
+    }
+
+    /// What a container has suffered that nobody sweeps, in a pod that nobody deletes.
+    pub fn harm(before: Self, now: Self) -> Option<Finding> {
+        Self::ended(Some(before), Some(now)).or_else(|| Self::not_ready(Some(before), Some(now)))
     }
 
     /// Whether it ceased to be ready.

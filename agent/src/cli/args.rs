@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::output::Format;
 use super::settings::DEFAULT_CONFIG;
+use crate::coordinator::PROMETHEUS_WITH_QUERY;
+use crate::http_client::{HttpUrl, UrlError};
 use crate::inventory::Target;
 
 const EXIT_CODES: &str = "\
@@ -47,7 +49,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   podsweep coordinator --config /etc/podsweep/coordinator.yaml
-  podsweep coordinator                                   # in a pod, with all defaults")]
+  podsweep coordinator                                   # in a pod, with all defaults
+  podsweep coordinator --prometheus-url http://prometheus.monitoring:9090")]
     Coordinator(CoordinatorArgs),
     /// Show what a policy would remove, and why; reads only
     #[command(after_help = "\
@@ -124,7 +127,8 @@ Example:
 Examples:
   podsweep breakers
   podsweep breakers reset global
-  podsweep breakers reset workload/docker.io/library/cart:2")]
+  podsweep breakers reset workload/docker.io/library/cart:2
+  kubectl -n podsweep-system exec deploy/podsweep-coordinator -- podsweep breakers   # a whole cluster's")]
     Breakers(BreakersArgs),
     /// The scan's own process; started by podsweep itself
     #[command(hide = true)]
@@ -171,6 +175,15 @@ pub(super) struct CoordinatorArgs {
     /// The coordinator's configuration; left out: all defaults
     #[arg(long, value_name = "FILE", env = "PODSWEEP_COORDINATOR_CONFIG", hide_env_values = true)]
     pub(super) config: Option<PathBuf>,
+    /// The Prometheus that policies' guards are asked of, in place of prometheusUrl in the configuration
+    #[arg(long, value_name = "URL", env = "PODSWEEP_PROMETHEUS_URL", hide_env_values = true)]
+    #[arg(value_parser = prometheus_url)]
+    pub(super) prometheus_url: Option<HttpUrl>,
+}
+
+fn prometheus_url(text: &str) -> Result<HttpUrl, String> {
+    let url: HttpUrl = text.parse().map_err(|error: UrlError| error.to_string())?;
+    if url.has_query() { Err(PROMETHEUS_WITH_QUERY.to_owned()) } else { Ok(url) }
 }
 
 #[derive(Debug, Args)]

@@ -12,10 +12,13 @@ const THREADS: usize = 2;
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn run(args: &CoordinatorArgs) -> Result<Ended, Failure> {
-    let config = match &args.config {
+    let mut config = match &args.config {
         Some(path) => CoordinatorConfig::load(path).map_err(Failure::input)?,
         None => CoordinatorConfig::default(),
     };
+    if let Some(url) = &args.prometheus_url {
+        config.prometheus_url = Some(url.clone());
+    }
     log::init(Format::of_stderr()).map_err(anyhow::Error::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     runtime.block_on(async {

@@ -20,6 +20,7 @@ use super::view::{
     SweepList, SweepRequest, SweepsQuery,
 };
 use crate::gate::Standing;
+use crate::http_client::encoded;
 use crate::report::SweepRecord;
 
 /// A little longer than the agent's own, so that its explanation arrives.
@@ -210,13 +211,4 @@ impl Client {
     fn nonsense(&self, what: &dyn std::fmt::Display) -> ClientError {
         ClientError::Protocol { socket: self.socket.clone(), what: what.to_string() }
     }
-}
-
-// RFC 3986: everything but the unreserved characters is percent-encoded.
-fn encoded(value: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    value.bytes().map(encode).collect()
 }

@@ -25,7 +25,7 @@ pub use node::{Node, Refused, RefusedKind};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use router::MAX_BODY;
 pub use serve::serve;
-pub(crate) use serve::serve_router;
+pub(crate) use serve::{serve_router, serve_socket};
 pub use view::{
     Accepted, ActiveSweep, BreakerState, BreakerView, ContainerView, ExplainRequest, Paused, PolicyInForce,
     Status, SweepRequest, SweepsQuery,

@@ -116,7 +116,7 @@ async fn require_token(State(file): State<Arc<Path>>, request: Request, next: Ne
     Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail).into_response()
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
+pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     let late = || {
         let detail =
             format!("no answer within {} s; the agent may be busy: try again", REQUEST_TIMEOUT.as_secs());
@@ -125,12 +125,12 @@ async fn in_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late())
 }
 
-async fn no_such_path() -> Problem {
+pub(crate) async fn no_such_path() -> Problem {
     let detail = "no such path; docs/http.md lists them: /healthz, /readyz, /metrics and /v1/…";
     Problem::new(StatusCode::NOT_FOUND, "NoSuchPath", detail)
 }
 
-async fn no_such_method() -> Problem {
+pub(crate) async fn no_such_method() -> Problem {
     let detail = "this path has other methods; the Allow header names them";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", detail)
 }
@@ -230,12 +230,19 @@ async fn reset_breaker(
     State(agent): State<Agent>,
     rest: Result<PathParameter<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    let rest = parameter(rest)?;
-    let Some(name) = rest.strip_suffix("/reset").filter(|name| !name.is_empty()).map(str::to_owned) else {
-        return Err(no_such_path().await);
-    };
+    let name = to_reset(rest).await?;
     agent.call(move |node| node.reset_breaker(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The breaker that `POST /v1/breakers/NAME/reset` names.
+pub(crate) async fn to_reset(rest: Result<PathParameter<String>, PathRejection>) -> Result<String, Problem> {
+    let rest = parameter(rest)?;
+    let name = rest.strip_suffix("/reset").filter(|name| !name.is_empty());
+    match name {
+        Some(name) => Ok(name.to_owned()),
+        None => Err(no_such_path().await),
+    }
 }
 
 async fn pause(State(agent): State<Agent>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {

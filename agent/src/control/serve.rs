@@ -61,6 +61,14 @@ pub async fn serve(node: Arc<dyn Node>, listeners: Listeners, shutdown: Cancella
     connections.wait().await;
 }
 
+/// Serves another router than an agent's on the unix socket, until `shutdown`. Its name is gone when this returns.
+pub(crate) async fn serve_socket(listeners: Listeners, router: Router, shutdown: &CancellationToken) {
+    let Listeners { unix, socket, tcp: _ } = listeners;
+    tracing::info!(socket = ?socket.path(), "control endpoint ready");
+    serve_router(unix, router, shutdown).await;
+    drop(socket);
+}
+
 /// Serves one router on one listener until `shutdown`, as bounded as the control endpoint.
 pub(crate) async fn serve_router<L: Listener>(listener: L, router: Router, shutdown: &CancellationToken) {
     let connections = TaskTracker::new();

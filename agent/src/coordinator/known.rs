@@ -66,6 +66,13 @@ impl Known {
         self.changed.notify_one();
     }
 
+    /// A change that may say nothing new; then nobody hears of it.
+    pub(super) fn change_if(&self, change: impl FnOnce(&mut Index) -> bool) {
+        if change(&mut self.index()) {
+            self.changed.notify_one();
+        }
+    }
+
     /// Which containers a policy is for; `None` where there is none that can be used.
     pub(super) fn selector(&self, policy: &str) -> Option<Arc<Selector>> {
         self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(policy).cloned()

@@ -11,9 +11,12 @@ use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guards::Guards;
 use super::known::{Known, Named, Sweeps};
 use super::metrics::CoordinatorMetrics;
+use super::neighbours::Neighbours;
 use super::policies;
+use super::prometheus::Prometheus;
 use super::rollouts::Rollouts;
 use super::settings::CoordinatorConfig;
 use super::write::Writer;
@@ -22,7 +25,7 @@ use crate::kubernetes::labels;
 use crate::kubernetes::resources::{Breaker, PolicyObject, SweepRollout};
 use crate::kubernetes::slot::SlotLeases;
 use crate::kubernetes::{Selection, Stale, View, Watch};
-use crate::rollout::{Circumstances, Step};
+use crate::rollout::{Circumstances, Step, Wants};
 
 /// Between two turns at least: what comes in together is decided together.
 const BREATH: Duration = Duration::from_millis(100);
@@ -89,6 +92,7 @@ impl Watches {
 pub(super) async fn lead(
     client: Client,
     config: Arc<CoordinatorConfig>,
+    prometheus: Option<Arc<Prometheus>>,
     metrics: Arc<CoordinatorMetrics>,
     term: CancellationToken,
 ) {
@@ -96,6 +100,15 @@ pub(super) async fn lead(
     let tasks = TaskTracker::new();
     let watches = Watches::start(&client, &config.namespace, &known, &metrics, &tasks, &term);
     let mut rollouts = Rollouts::default();
+    let mut neighbours = Neighbours::new(
+        client.clone(),
+        Arc::clone(&known),
+        Arc::clone(&metrics),
+        tasks.clone(),
+        term.clone(),
+    );
+    let mut guards =
+        Guards::new(prometheus, Arc::clone(&known), Arc::clone(&metrics), tasks.clone(), term.clone());
     let writer = Writer::new(client.clone(), &config.namespace, config.slot_duration.0, Arc::clone(&known));
     let windows = config.windows();
     let turns = async {
@@ -110,7 +123,11 @@ pub(super) async fn lead(
                 Ok(()) => {
                     tell_policies(&client, &known).await;
                     rollouts.turn(&client, &known).await;
-                    turn(&known, &writer, &windows, &metrics).await;
+                    neighbours.report();
+                    let (steps, wants) = turn(&known, &windows, &metrics);
+                    neighbours.follow(&wants.namespaces);
+                    guards.ask(&wants.questions);
+                    carry_out(&writer, steps, &metrics).await;
                 }
                 Err((what, stale)) => tracing::warn!(what, %stale, "nothing is granted"),
             }
@@ -125,21 +142,26 @@ pub(super) async fn lead(
     tasks.wait().await;
 }
 
-async fn turn(known: &Known, writer: &Writer, windows: &[Window], metrics: &CoordinatorMetrics) {
+/// Decides; what is to be written, and what the next turn wants to know.
+fn turn(known: &Known, windows: &[Window], metrics: &CoordinatorMetrics) -> (Vec<Step>, Wants) {
     let circumstances = Circumstances {
         now: known.now(),
         wall: Timestamp::now(),
         hours: Window::open_now(windows, &Zoned::now()),
     };
     let started = Instant::now();
-    let (steps, figures, sweeps, slots, dropped) = {
-        let mut index = known.index();
-        let (steps, figures) = index.decide(&circumstances);
-        (steps, figures, index.sweeps(), index.slots(), index.dropped())
-    };
+    let mut index = known.index();
+    let (steps, figures) = index.decide(&circumstances);
+    let (sweeps, slots, dropped) = (index.sweeps(), index.slots(), index.dropped());
+    let wants = index.wants().clone();
+    drop(index);
     metrics.turned(&figures, sweeps, slots, dropped, started.elapsed().as_secs_f64());
-    // In their order to begin with, several at a time: no step of a turn waits for another.
-    futures::stream::iter(steps).for_each_concurrent(WRITES, |step| carry_out(writer, step, metrics)).await;
+    (steps, wants)
+}
+
+/// In their order to begin with, several at a time: no step of a turn waits for another.
+async fn carry_out(writer: &Writer, steps: Vec<Step>, metrics: &CoordinatorMetrics) {
+    futures::stream::iter(steps).for_each_concurrent(WRITES, |step| write(writer, step, metrics)).await;
 }
 
 async fn tell_policies(client: &Client, known: &Known) {
@@ -151,7 +173,7 @@ async fn tell_policies(client: &Client, known: &Known) {
     }
 }
 
-async fn carry_out(writer: &Writer, step: Step, metrics: &CoordinatorMetrics) {
+async fn write(writer: &Writer, step: Step, metrics: &CoordinatorMetrics) {
     let word = step.word();
     tracing::debug!(?step, "step");
     match writer.write(step).await {

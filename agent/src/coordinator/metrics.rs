@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use crate::kubernetes::WatchCounts;
-use crate::rollout::Figures;
+use crate::rollout::{Answer, Figures};
 
 /// What Prometheus reads from a coordinator.
 pub struct CoordinatorMetrics {
@@ -22,6 +22,8 @@ pub struct CoordinatorMetrics {
     dropped: IntGauge,
     stale: IntGauge,
     watches: IntCounterVec,
+    watched_namespaces: IntGauge,
+    guards: IntCounterVec,
     turn: Histogram,
 }
 
@@ -73,6 +75,15 @@ impl CoordinatorMetrics {
                 "What watches of the API did: listed, event, or why one failed",
                 &["resource", "event"],
             )?,
+            watched_namespaces: gauge(
+                "watched_namespaces",
+                "Namespaces whose pods are watched, because something is swept there",
+            )?,
+            guards: counters(
+                "coordinator_guard_answers_total",
+                "Answers to guards' queries: holds, fails, unknown",
+                &["answer"],
+            )?,
             stale: gauge("stale", "1 while nothing is granted since a watch is cut off")?,
             turn,
             registry,
@@ -88,6 +99,7 @@ impl CoordinatorMetrics {
         self.leader.set(leads.into());
         if !leads {
             // Only the leader's figures mean anything.
+            self.watched_namespaces.set(0);
             for family in [&self.waiting, &self.slots, &self.breakers] {
                 family.reset();
             }
@@ -96,6 +108,19 @@ impl CoordinatorMetrics {
 
     pub(super) fn stale(&self, stale: bool) {
         self.stale.set(stale.into());
+    }
+
+    pub(super) fn watched_namespaces(&self, count: usize) {
+        self.watched_namespaces.set(number(count as u64));
+    }
+
+    pub(super) fn guard_answered(&self, answer: &Answer) {
+        let word = match answer {
+            Answer::Holds => "holds",
+            Answer::Fails(_) => "fails",
+            Answer::Unknown(_) => "unknown",
+        };
+        self.guards.with_label_values(&[word]).inc();
     }
 
     pub(super) fn stepped(&self, step: &str, result: &str) {

@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::admission::Window;
 use crate::config::GlobalBreaker;
 use crate::document::{self, FileError, Problem, Problems};
+use crate::http_client::HttpUrl;
 use crate::rollout;
 use crate::units::Span;
+
+/// What is wrong with a Prometheus' address that holds a `?`.
+pub const PROMETHEUS_WITH_QUERY: &str = "has a query; write the address up to where /api/v1 begins";
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,10 @@ pub struct CoordinatorConfig {
     pub allowed_hours: Vec<String>,
     /// When harm in several places stops everything.
     pub global_breaker: GlobalBreaker,
+    /// The Prometheus that policies' guards are asked of; left out: every guard is unknown.
+    pub prometheus_url: Option<HttpUrl>,
+    /// Unix socket for `podsweep breakers`; left out: none.
+    pub socket: Option<PathBuf>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     pub listen: SocketAddr,
 }
@@ -51,6 +59,8 @@ impl Default for CoordinatorConfig {
             ttl: Span::from_secs(3600),
             allowed_hours: Vec::new(),
             global_breaker: GlobalBreaker::default(),
+            prometheus_url: None,
+            socket: None,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9465)),
         }
     }
@@ -94,6 +104,9 @@ fn problems(config: &CoordinatorConfig) -> Vec<Problem> {
     between(&mut problems, "slotDuration", config.slot_duration, 10, 3600);
     between(&mut problems, "ttl", config.ttl, 60, 30 * 24 * 3600);
     problems.each("allowedHours", &config.allowed_hours, |hours| hours.parse::<Window>().map(drop));
+    if config.prometheus_url.as_ref().is_some_and(HttpUrl::has_query) {
+        problems.add("prometheusUrl", PROMETHEUS_WITH_QUERY);
+    }
     for (field, name) in [("namespace", &config.namespace), ("leaderLease", &config.leader_lease)] {
         if name.is_empty() {
             problems.add(field, "is empty; write a name, or leave the line out");
@@ -128,5 +141,8 @@ mod tests {
         assert!(fault("slotDuration: 5s").starts_with("c.yaml:1:15: slotDuration: 5s is not between"));
         assert!(fault("allowedHours: ['25:00-26:00']").contains("allowedHours[0]"));
         assert!(fault("slots: 3").contains("slots"));
+        assert!(fault("prometheusUrl: prometheus:9090").contains("prometheusUrl"));
+        assert!(fault("prometheusUrl: http://a:b@prometheus/").contains("password"));
+        assert!(fault("prometheusUrl: http://prometheus/?a=b").starts_with("c.yaml:1:16: prometheusUrl: "));
     }
 }

@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 use super::known::Known;
 use crate::kubernetes::client::{RequestError, request};
 use crate::kubernetes::labels;
-use crate::kubernetes::resources::{Breaker, BreakerSpec, BreakerStatus, Sweep, SweepPhase};
+use crate::kubernetes::resources::{
+    Breaker, BreakerSpec, BreakerStatus, Sweep, SweepPhase, WORKLOAD_HEALTHY,
+};
 use crate::kubernetes::slot::{self, SlotLeases};
+use crate::report::Health;
 use crate::rollout::{Step, SweepKey};
 
 /// Who carries steps out.
@@ -54,12 +57,13 @@ impl Writer {
     pub(super) async fn write(&self, step: Step) -> Result<Written, RequestError> {
         let done = match step {
             Step::Grant { slot, version, holder } => self.grant(&slot, &version, &holder).await,
-            Step::Admit { sweep, slot, wave } => {
+            Step::Admit { sweep, slot, wave, others } => {
                 let now = Timestamp::now();
-                let conditions = [condition("Admitted", "SlotGranted", &format!("by Lease {slot}"), now)];
+                let message = format!("by Lease {slot}");
+                let conditions = [condition("Admitted", "True", "SlotGranted", &message, now)];
                 let status = json!({
                     "phase": SweepPhase::Admitted, "slot": slot, "wave": wave, "reason": null, "message": null,
-                    "admittedAt": now.to_string(), "conditions": conditions,
+                    "admittedAt": now.to_string(), "others": others, "conditions": conditions,
                 });
                 self.status(&sweep, &status).await
             }
@@ -76,6 +80,9 @@ impl Writer {
                     "phase": phase, "reason": reason, "message": message, "endedAt": Timestamp::now().to_string(),
                 });
                 self.status(&sweep, &status).await
+            }
+            Step::Tell { sweep, health, reason, message } => {
+                self.tell(&sweep, health, &reason, &message).await
             }
             Step::CountHarm { sweep } => self.status(&sweep, &json!({ "harmCounted": true })).await,
             Step::SaveBreaker { name, spec, status } => self.save_breaker(&name, spec, &status).await,
@@ -107,6 +114,32 @@ impl Writer {
         let patched = self.sweeps(key);
         let patched = patched.patch_status(&key.name, &params, &patch);
         let sweep = request(|| format!("write status of Sweep {key}"), patched).await?;
+        self.known.change(|index, now| index.observe_sweep(&sweep, now));
+        Ok(())
+    }
+
+    /// The conditions that are there stay: a list is written as a whole, so it is read first. Once in a sweep, where all
+    /// is not well.
+    async fn tell(
+        &self,
+        key: &SweepKey,
+        health: Health,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), RequestError> {
+        let sweeps = self.sweeps(key);
+        let sweep = request(|| format!("read Sweep {key}"), sweeps.get(&key.name)).await?;
+        let mut conditions = sweep.status.map(|status| status.conditions).unwrap_or_default();
+        conditions.retain(|condition| condition.type_ != WORKLOAD_HEALTHY);
+        let status = if health == Health::Harmed { "False" } else { "Unknown" };
+        conditions.push(condition(WORKLOAD_HEALTHY, status, reason, message, Timestamp::now()));
+        let version = sweep.metadata.resource_version;
+        let patch =
+            json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        let patched = sweeps.patch_status(&key.name, &params, &patch);
+        let sweep = request(|| format!("write status of Sweep {key}"), patched).await?;
+        tracing::warn!(sweep = %key, ?health, reason, message, "its workload's other pods");
         self.known.change(|index, now| index.observe_sweep(&sweep, now));
         Ok(())
     }
@@ -166,10 +199,10 @@ impl Writer {
     }
 }
 
-fn condition(kind: &str, reason: &str, message: &str, at: Timestamp) -> Condition {
+fn condition(kind: &str, status: &str, reason: &str, message: &str, at: Timestamp) -> Condition {
     Condition {
         type_: kind.to_owned(),
-        status: "True".to_owned(),
+        status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         last_transition_time: Time(at),

@@ -116,7 +116,22 @@ impl Levels {
                 )?;
             }
         }
+        if let Some(policy) = policy.as_ref().ok().filter(|policy| !policy.spec.rollout.guards.is_empty()) {
+            let said = self.has_coordinator(policy);
+            chain.hear(4, "is somebody there to ask its guards?", "yes, the coordinator", said)?;
+        }
         policy
+    }
+
+    fn has_coordinator(&self, policy: &SweepPolicy) -> Result<(), Refusal> {
+        if self.pods.is_some() {
+            return Ok(());
+        }
+        let message = format!(
+            "policy {} has rollout.guards, which a cluster's coordinator asks; this host is no node of one",
+            policy.metadata.name
+        );
+        Err(Refusal::new(Reason::GuardsUnavailable, message))
     }
 
     /// Whether the policy's mode lets anything be scanned: asked to explain only, since a sweep by hand may run in

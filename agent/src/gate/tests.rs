@@ -74,6 +74,14 @@ fn a_pause_outlives_the_agent_and_comes_before_everything_else() {
 }
 
 #[test]
+fn a_policy_with_guards_sweeps_nothing_where_nobody_asks_them() {
+    let guarded = policy("p", "  rollout: {guards: [{name: a, query: up}]}");
+    let alone = node(|_| {});
+    let refusal = alone.gate().refusal(&container(), &guarded, None).unwrap();
+    assert_eq!((refusal.level, refusal.reason.as_str()), (4, "GuardsUnavailable"));
+}
+
+#[test]
 fn a_policy_that_does_not_select_the_container_may_not_sweep_it() {
     let node = node(|_| {});
     let mut other = container();

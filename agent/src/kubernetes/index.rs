@@ -114,6 +114,7 @@ impl Index {
         Some(PodSigns {
             restarts: found.restarts,
             oom_killed: found.oom_killed,
+            failed_at: found.failed_at,
             ready: found.ready,
             evicted: pod.evicted,
             leaving: pod.leaving,

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod as Whole, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Pod as Whole, PodStatus,
+};
 
 use super::annotation::Annotation;
 use super::workload::workload;
@@ -60,12 +62,15 @@ pub struct PodContainer {
     pub id: Option<String>,
     /// Image reference.
     pub image: String,
-    /// Whether it counts as ready; `None` for init and ephemeral containers, which are never asked.
+    /// Whether it counts as ready; `None` for init and ephemeral containers, which are never asked, and for one that has
+    /// ended as it should.
     pub ready: Option<bool>,
     /// How often the kubelet has started it anew.
     pub restarts: u32,
-    /// The one before this one was ended by the OOM killer.
+    /// The OOM killer made its newest end.
     pub oom_killed: bool,
+    /// When it last ended, where that was a failure; seconds since 1970 on the kubelet's clock.
+    pub failed_at: Option<i64>,
 }
 
 impl Pod {
@@ -138,16 +143,24 @@ fn containers(whole: &Whole, status: &PodStatus) -> Vec<PodContainer> {
 impl PodContainer {
     fn of(whole: &Whole, status: &ContainerStatus, asked_for_readiness: bool) -> Option<Self> {
         let image = image(whole, status)?;
-        let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        let now = ended(status.state.as_ref());
+        let done = now.is_some_and(|end| end.exit_code == 0);
+        let newest = now.or_else(|| ended(status.last_state.as_ref()));
+        let failed = newest.filter(|newest| newest.exit_code != 0);
         Some(Self {
             name: status.name.clone(),
             id: status.container_id.as_deref().and_then(runtimes_id),
             image,
-            ready: asked_for_readiness.then_some(status.ready),
+            ready: (asked_for_readiness && !done).then_some(status.ready),
             restarts: u32::try_from(status.restart_count).unwrap_or_default(),
-            oom_killed: last.and_then(|last| last.reason.as_deref()) == Some("OOMKilled"),
+            oom_killed: newest.and_then(|newest| newest.reason.as_deref()) == Some("OOMKilled"),
+            failed_at: failed.and_then(|failed| failed.finished_at.as_ref()).map(|at| at.0.as_second()),
         })
     }
+}
+
+fn ended(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
+    state?.terminated.as_ref()
 }
 
 // `containerd://ID` -> `ID`

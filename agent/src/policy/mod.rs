@@ -38,9 +38,9 @@ pub use schedule::{Schedule, ScheduleError};
 pub use select::{SelectError, Selector};
 pub use set::{Choice, PolicySet, choose};
 pub use spec::{
-    Action, Breakers, Executor, Exhaustion, FileType, JunkRule, LabelExpression, LabelOperator, Metadata,
-    Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings, Select, SerialBy, Spec, StopWhen, SweepBreaker,
-    SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
+    Action, Breakers, Executor, Exhaustion, FileType, Guard, JunkRule, LabelExpression, LabelOperator,
+    Metadata, Mode, NodeFree, Pressure, Retries, Rollout, ScanSettings, Select, SerialBy, Spec, StopWhen,
+    SweepBreaker, SweepPolicy, SweepSettings, Trigger, VolumeKind, WorkloadBreaker,
 };
 pub use trigger::{Held, Triggers};
 pub use validate::validate;

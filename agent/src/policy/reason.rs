@@ -29,6 +29,7 @@ pub enum Reason {
     ExecutorUnavailable,
     NoRm,
     ExecForbidden,
+    GuardsUnavailable,
     AlreadyRunning,
     CoolDown,
     RateLimit,
@@ -44,6 +45,9 @@ pub enum Reason {
     SerialZone,
     WaveObserved,
     WorkloadPaused,
+    NeighboursUnknown,
+    GuardFails,
+    GuardUnknown,
     AwaitsSlot,
     ContainerGone,
     WorkloadDiffers,
@@ -51,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 44] = [
         Self::NothingToSweep,
         Self::HistoryUnavailable,
         Self::Paused,
@@ -74,6 +78,7 @@ impl Reason {
         Self::ExecutorUnavailable,
         Self::NoRm,
         Self::ExecForbidden,
+        Self::GuardsUnavailable,
         Self::AlreadyRunning,
         Self::CoolDown,
         Self::RateLimit,
@@ -89,6 +94,9 @@ impl Reason {
         Self::SerialZone,
         Self::WaveObserved,
         Self::WorkloadPaused,
+        Self::NeighboursUnknown,
+        Self::GuardFails,
+        Self::GuardUnknown,
         Self::AwaitsSlot,
         Self::ContainerGone,
         Self::WorkloadDiffers,
@@ -113,7 +121,8 @@ impl Reason {
             | Self::PolicyInvalid
             | Self::ExecutorUnavailable
             | Self::NoRm
-            | Self::ExecForbidden => 4,
+            | Self::ExecForbidden
+            | Self::GuardsUnavailable => 4,
             Self::AlreadyRunning | Self::CoolDown | Self::RateLimit => 5,
             Self::BreakerOpen | Self::BreakerHalfOpen | Self::GlobalBreakerOpen => 6,
             Self::OutsideHours
@@ -125,6 +134,9 @@ impl Reason {
             | Self::SerialZone
             | Self::WaveObserved
             | Self::WorkloadPaused
+            | Self::NeighboursUnknown
+            | Self::GuardFails
+            | Self::GuardUnknown
             | Self::AwaitsSlot
             | Self::ContainerGone
             | Self::WorkloadDiffers => 7,
@@ -184,6 +196,9 @@ impl Reason {
             }
             Self::NoRm => "`sweep.executor: Exec`, and the container has no `rm` that can be run",
             Self::ExecForbidden => "`sweep.executor: Exec`, and the API server refuses pods/exec",
+            Self::GuardsUnavailable => {
+                "the policy has `rollout.guards`, and no coordinator is there to ask them: the host is no node of a cluster"
+            }
             Self::AlreadyRunning => "a sweep of the container has not ended",
             Self::CoolDown => "its last sweep ended less than `coolDown` ago",
             Self::RateLimit => "`sweepsPerMinute` sweeps began on this node within a minute",
@@ -199,6 +214,9 @@ impl Reason {
             Self::SerialZone => "a sweep of the same zone runs",
             Self::WaveObserved => "the workload's last wave has not been observed to its end (clusters)",
             Self::WorkloadPaused => "nobody knows how the workload's last sweep ended (clusters)",
+            Self::NeighboursUnknown => "the coordinator cannot watch its workload's other pods (clusters)",
+            Self::GuardFails => "a guard of its policy does not hold (clusters)",
+            Self::GuardUnknown => "nobody knows whether a guard of its policy holds (clusters)",
             Self::AwaitsSlot => "its Sweep object waits for the coordinator to grant a slot (clusters)",
             Self::ContainerGone => "the container that its Sweep names does not run here any more (clusters)",
             Self::WorkloadDiffers => "it is not of the workload that its Sweep names (clusters)",
@@ -225,6 +243,7 @@ impl Reason {
             Self::PolicyInvalid => "`podsweep check` on the policy",
             Self::ExecutorUnavailable | Self::NoRm => "`executor: Host`",
             Self::ExecForbidden => "`get` and `create` on pods/exec for the agent, or `executor: Host`",
+            Self::GuardsUnavailable => "a policy without guards",
             Self::AlreadyRunning => "its end, or `DELETE /v1/sweeps/ID`",
             Self::CoolDown | Self::RateLimit | Self::OutsideHours => "time; the message says when",
             Self::BreakerOpen => "time, and then a healthy probe; or `podsweep breakers reset NAME`",
@@ -238,6 +257,11 @@ impl Reason {
             | Self::SerialZone
             | Self::WaveObserved => "the end of a sweep that runs",
             Self::WorkloadPaused => "time; then a canary may try",
+            Self::NeighboursUnknown => {
+                "the API server, or the coordinator's rights; the message has the cause"
+            }
+            Self::GuardFails => "what the query measures; the message has its result",
+            Self::GuardUnknown => "the query, Prometheus, or the way to it; the message has the cause",
             Self::AwaitsSlot => "the coordinator; `kubectl get sweeps` shows what it waits for",
             Self::ContainerGone | Self::WorkloadDiffers => "a new Sweep",
         }

@@ -35,6 +35,8 @@ spec:
   - {name: a, paths: [/tmp/x]}
   sweep:
     stopWhen: {nodeInodesFree: 2%, nodeBytesFree: 2%}
+  rollout:
+    guards: [{name: a, query: up}]
 "#;
 
 fn repository(path: &str) -> PathBuf {

@@ -13,7 +13,7 @@ pub use crate::inventory::VolumeKind;
 use crate::units::{Percent, Span};
 pub use junk::{Action, FileType, JunkRule};
 pub use settings::{
-    Breakers, Executor, Pressure, Retries, Rollout, ScanSettings, SerialBy, StopWhen, SweepBreaker,
+    Breakers, Executor, Guard, Pressure, Retries, Rollout, ScanSettings, SerialBy, StopWhen, SweepBreaker,
     SweepSettings, WorkloadBreaker,
 };
 

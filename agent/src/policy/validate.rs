@@ -3,6 +3,7 @@
 //! In: a [`SweepPolicy`]. Out: every [`Problem`], by field. Must never: let through a policy that names more than its
 //! author can have meant.
 
+mod guards;
 mod junk;
 mod settings;
 mod triggers;
@@ -26,6 +27,7 @@ pub fn validate(policy: &SweepPolicy) -> Vec<Problem> {
     triggers::check(&policy.spec, &mut problems);
     junk::check(&policy.spec, &mut problems);
     settings::check(&policy.spec, &mut problems);
+    guards::check(&policy.spec.rollout.guards, &mut problems);
     problems.into_vec()
 }
 

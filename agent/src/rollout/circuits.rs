@@ -4,7 +4,7 @@
 //! one sweep of the workload may run, and when that one ends healthy the breaker closes, which is the end of its
 //! object. Whoever deletes the object resets the breaker. The global one never becomes half-open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -140,13 +140,17 @@ impl Circuits {
         Err((Reason::BreakerOpen, message))
     }
 
+    /// Whether the breaker of this workload is open.
+    pub(super) fn is_open(&self, workload: &str) -> bool {
+        self.workloads.get(workload).is_some_and(|circuit| circuit.state == BreakerState::Open)
+    }
+
     /// Whether what runs must be stopped.
     pub(super) fn stops(&self, workload: &str) -> Option<Reason> {
         if self.global.is_some() {
             return Some(Reason::GlobalBreakerOpen);
         }
-        let open = self.workloads.get(workload).is_some_and(|circuit| circuit.state == BreakerState::Open);
-        open.then_some(Reason::BreakerOpen)
+        self.is_open(workload).then_some(Reason::BreakerOpen)
     }
 
     /// A sweep of this workload ended healthy; where the breaker is half-open it was the probe.
@@ -204,7 +208,11 @@ impl Circuits {
             .workloads
             .iter()
             .filter(|(_, circuit)| circuit.state == BreakerState::Open && lately(circuit));
-        open.map(|(workload, _)| workload.as_str()).collect()
+        // Of workloads that opened for the very same cause, a guard that they share, one counts.
+        let mut causes = BTreeSet::new();
+        open.filter(|(_, circuit)| causes.insert(circuit.cause.as_str()))
+            .map(|(workload, _)| workload.as_str())
+            .collect()
     }
 
     fn open_global(&mut self, cause: String, now: Duration, wall: Timestamp) {

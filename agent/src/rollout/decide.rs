@@ -8,14 +8,16 @@ use jiff::Timestamp;
 
 use super::crowd::Crowd;
 use super::entry::{Entry, SLOT_LOST, Verdict};
-use super::index::{Index, Rollout};
+use super::guards::{Guards, Standing, questions};
+use super::index::{Index, Rollout, Wants};
 use super::key::SweepKey;
+use super::neighbours::{Neighbours, Unread};
+use super::observation::Observation;
 use super::rules::Rules;
 use super::step::Step;
 use super::waves::{Wait, Waves};
 use crate::kubernetes::resources::SweepPhase;
-use crate::policy::{Mode, Reason, WorkloadBreaker};
-use crate::report::Health;
+use crate::policy::{Mode, Reason};
 
 /// A Sweep that runs and whose slot this process has not seen for this long has lost it: many times what one watch may
 /// lag behind another.
@@ -50,82 +52,31 @@ pub struct Figures {
 impl Index {
     /// One turn.
     pub fn decide(&mut self, circumstances: &Circumstances) -> (Vec<Step>, Figures) {
+        self.look_at_workloads(circumstances);
         self.hear_of_ends(circumstances);
         self.circuits.tick(circumstances.now, circumstances.wall);
         let mut steps = self.circuits.steps();
         self.count_harms(&mut steps);
+        self.tell(&mut steps);
         let mut turn = Turn::of(self, circumstances);
         turn.close(self, &mut steps);
         turn.admit(self, &mut steps);
         turn.grant(self, &mut steps);
         turn.figures.slots_taken = self.slots.taken(circumstances.now) as u64;
         turn.figures.breakers = self.circuits.count();
+        self.guards.forget_but(&turn.wants.questions);
+        self.wants = turn.wants;
         (steps, turn.figures)
-    }
-
-    /// Tells the breakers how sweeps ended.
-    fn hear_of_ends(&mut self, Circumstances { now, wall, .. }: &Circumstances) {
-        for key in std::mem::take(&mut self.ended) {
-            let Some(entry) = self.sweeps.get(&key) else { continue };
-            let workload = entry.workload.clone();
-            match entry.verdict() {
-                Verdict::Healthy => self.circuits.healthy(&workload),
-                Verdict::Unknown => self.circuits.unknown(&workload, *now, *wall),
-                Verdict::Harmed if !entry.harm_counted => {
-                    let limits = self
-                        .rules
-                        .get(&entry.policy)
-                        .map_or_else(WorkloadBreaker::default, |rules| rules.breaker);
-                    if self.threshold_reached(&workload, &limits, *now) {
-                        let sign = entry.health_reason.as_deref().unwrap_or("Harmed");
-                        let cause = format!("{sign} after sweep {key}");
-                        self.circuits.open(
-                            &workload,
-                            cause,
-                            limits.cool_down.0,
-                            self.settings.global,
-                            *now,
-                            *wall,
-                        );
-                    }
-                }
-                Verdict::Harmed | Verdict::Awaited | Verdict::Untouched => {}
-            }
-        }
-    }
-
-    /// Whether the harms of a workload within its cool-down open its breaker.
-    fn threshold_reached(&self, workload: &str, limits: &WorkloadBreaker, now: Duration) -> bool {
-        let mut times: BTreeMap<u8, u32> = BTreeMap::new();
-        let lately =
-            |entry: &&Entry| entry.ended_at.is_some_and(|at| now <= at.saturating_add(limits.cool_down.0));
-        let of_workload = self.sweeps.values().filter(|entry| entry.workload == workload);
-        for entry in of_workload.filter(|entry| entry.health == Some(Health::Harmed)).filter(lately) {
-            *times.entry(kind(entry)).or_default() += 1;
-        }
-        let needed = [limits.restarts, limits.oom_kills, limits.not_ready, 1];
-        times.into_iter().any(|(kind, times)| times >= needed[usize::from(kind)].max(1))
-    }
-
-    /// Marks the harms of which the breakers have heard, once that is on the API server.
-    fn count_harms(&self, steps: &mut Vec<Step>) {
-        let heard = self.sweeps.iter().filter(|(_, entry)| {
-            entry.verdict() == Verdict::Harmed
-                && !entry.harm_counted
-                && self.circuits.is_saved(&entry.workload)
-        });
-        steps.extend(heard.map(|(key, _)| Step::CountHarm { sweep: key.clone() }));
     }
 }
 
-// The policy's thresholds: restarts, OOM kills, not ready; of anything else one is enough.
-fn kind(entry: &Entry) -> u8 {
-    match entry.health_reason.as_deref() {
-        Some("Restarted" | "Gone") => 0,
-        Some("OomKilled") => 1,
-        Some("NotReady") => 2,
-        _ => 3,
-    }
+/// Whether what must be watched during a sweep can be.
+enum Witness {
+    Ready,
+    /// In a moment.
+    Awaited(Reason),
+    /// No.
+    Missing(Wait),
 }
 
 /// One turn's view.
@@ -137,6 +88,7 @@ struct Turn {
     crowd: Crowd,
     waves: Waves,
     figures: Figures,
+    wants: Wants,
 }
 
 impl Turn {
@@ -153,6 +105,7 @@ impl Turn {
             crowd: Crowd::default(),
             waves: Waves::default(),
             figures: Figures::default(),
+            wants: Wants::default(),
         };
         for (key, entry) in &index.sweeps {
             turn.count(key, entry, index.rules.get(&entry.policy));
@@ -165,6 +118,7 @@ impl Turn {
         if has_slot || entry.phase.is_running() {
             self.crowd.add(entry, rules);
             self.figures.running += 1;
+            self.want(entry, rules);
         }
         if let Some(rules) = rules {
             self.waves.count(entry, rules);
@@ -216,16 +170,25 @@ impl Turn {
     }
 
     /// Who has a slot and does not know.
-    fn admit(&mut self, index: &Index, steps: &mut Vec<Step>) {
+    fn admit(&mut self, index: &mut Index, steps: &mut Vec<Step>) {
         for (key, slot) in &self.slots {
-            let Some(entry) = index.sweeps.get(key).filter(|entry| entry.phase == SweepPhase::Pending) else {
-                continue;
-            };
+            let waits = |entry: &&mut Entry| entry.phase == SweepPhase::Pending;
+            let Some(entry) = index.sweeps.get_mut(key).filter(waits) else { continue };
             let Some(rules) = index.rules.get(&entry.policy) else { continue };
-            let stopped = entry.abort || index.circuits.stops(&entry.workload).is_some();
-            if let (false, Ok(wave)) = (stopped, self.waves.admit(entry, rules, self.now)) {
-                steps.push(Step::Admit { sweep: key.clone(), slot: slot.clone(), wave });
+            if entry.abort || index.circuits.stops(&entry.workload).is_some() {
+                continue;
             }
+            // Without a look at the workload before the sweep nobody could say how it fares after it.
+            let Ok(pods) = index.neighbours.read(entry.namespace()) else { continue };
+            if index.guards.standing(&entry.policy, rules, self.now) != Standing::Hold {
+                continue;
+            }
+            let Ok(wave) = self.waves.admit(entry, rules, self.now) else { continue };
+            let begun = entry.observation.take();
+            let observation = begun.unwrap_or_else(|| Box::new(Observation::begin(pods, entry.owner())));
+            let others = observation.digest();
+            entry.observation = Some(observation);
+            steps.push(Step::Admit { sweep: key.clone(), slot: slot.clone(), wave, others });
         }
     }
 
@@ -239,22 +202,69 @@ impl Turn {
             let busy = self.crowd.has_workload(&entry.workload);
             let said =
                 index.circuits.judge(&entry.workload, busy, self.now).and_then(|()| self.judge(entry, rules));
-            let said = said.and_then(|()| next.take().ok_or_else(no_slot));
-            match said {
-                Ok((slot, version)) => {
+            let said = said.and_then(|()| next.clone().ok_or_else(no_slot));
+            let (slot, version) = match said {
+                Ok(slot) => slot,
+                Err(wait) => {
+                    steps.extend(self.waits(key, entry, wait));
+                    continue;
+                }
+            };
+            match self.witness(&index.neighbours, &index.guards, entry, rules) {
+                Witness::Ready => {
                     steps.push(Step::Grant { slot, version, holder: entry.holder(&key) });
                     self.crowd.add(entry, Some(rules));
                     self.waves.expect(entry);
+                    entry.observation = None;
                     next = free.next();
                 }
-                Err((reason, message)) => {
-                    self.figures.oldest = self.figures.oldest.max(entry.notes.waited(self.now));
-                    *self.figures.waiting.entry(reason.as_str()).or_default() += 1;
-                    if entry.notes.worth_telling(&reason.as_str(), self.now) {
-                        steps.push(Step::Note { sweep: key, reason: reason.as_str(), message });
-                    }
+                Witness::Awaited(reason) => {
+                    self.count_waiting(entry, reason);
+                    // The slot is kept for it.
+                    next = free.next();
                 }
+                Witness::Missing(wait) => steps.extend(self.waits(key, entry, wait)),
             }
+        }
+    }
+
+    fn waits(&mut self, key: SweepKey, entry: &mut Entry, (reason, message): Wait) -> Option<Step> {
+        self.count_waiting(entry, reason);
+        let tell = entry.notes.worth_telling(&reason.as_str(), self.now);
+        tell.then(|| Step::Note { sweep: key, reason: reason.as_str(), message })
+    }
+
+    fn count_waiting(&mut self, entry: &Entry, reason: Reason) {
+        self.figures.oldest = self.figures.oldest.max(entry.notes.waited(self.now));
+        *self.figures.waiting.entry(reason.as_str()).or_default() += 1;
+    }
+
+    /// Asked last, of whoever else would run: a namespace is watched and guards are asked only for these, and for what
+    /// runs.
+    fn witness(&mut self, neighbours: &Neighbours, guards: &Guards, entry: &Entry, rules: &Rules) -> Witness {
+        self.want(entry, Some(rules));
+        let pods = neighbours.read(entry.namespace());
+        if let Err(Unread::Because(why)) = &pods {
+            let message = format!("the other pods of its workload cannot be watched: {why}");
+            return Witness::Missing((Reason::NeighboursUnknown, message));
+        }
+        match guards.standing(&entry.policy, rules, self.now) {
+            Standing::Fails(guard, why) => {
+                Witness::Missing((Reason::GuardFails, format!("{guard} does not hold: {why}")))
+            }
+            Standing::Unknown(guard, why) => {
+                Witness::Missing((Reason::GuardUnknown, format!("whether {guard} holds is not known: {why}")))
+            }
+            _ if pods.is_err() => Witness::Awaited(Reason::NeighboursUnknown),
+            Standing::NotYet => Witness::Awaited(Reason::GuardUnknown),
+            Standing::Hold => Witness::Ready,
+        }
+    }
+
+    fn want(&mut self, entry: &Entry, rules: Option<&Rules>) {
+        self.wants.namespaces.insert(entry.namespace().to_owned());
+        if let Some(rules) = rules {
+            self.wants.questions.extend(questions(&entry.policy, rules));
         }
     }
 
@@ -324,11 +334,10 @@ fn lost(key: &SweepKey, entry: &mut Entry, has_slot: bool, now: Duration) -> Opt
 
 fn forget(key: &SweepKey, entry: &Entry, keep: Duration, least: Duration, now: Duration) -> Option<Step> {
     // A harm must stay for as long as it counts.
-    let harmed = entry.health == Some(Health::Harmed);
     let mut keep = entry.ttl.unwrap_or(keep);
-    if harmed {
+    if entry.verdict() == Verdict::Harmed {
         keep = keep.max(least);
     }
     let over = entry.ended_at.is_some_and(|at| now >= at.saturating_add(keep));
-    (over && (!harmed || entry.harm_counted)).then(|| Step::Forget { sweep: key.clone() })
+    (over && !entry.has_uncounted_harm()).then(|| Step::Forget { sweep: key.clone() })
 }

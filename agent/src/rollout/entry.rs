@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::key::{Holder, SweepKey};
 use super::notes::Notes;
-use crate::kubernetes::resources::{Sweep, SweepPhase, SweepStatus, Wave};
+use super::observation::{KINDS, Observation, Seen, kind};
+use crate::kubernetes::resources::{Sweep, SweepPhase, SweepStatus, WORKLOAD_HEALTHY, Wave};
 use crate::report::Health;
 
 /// A sweep whose agent or slot was lost, as its `reason` says: what it did to its container nobody knows.
@@ -47,6 +48,12 @@ pub(super) struct Entry {
     pub(super) health: Option<Health>,
     pub(super) health_reason: Option<String>,
     pub(super) harm_counted: bool,
+    /// How the workload's other pods were at the admission, as its status has it.
+    pub(super) others: Option<String>,
+    /// What its status says that was seen of them: how they fare, and the word.
+    told: Option<(Health, String)>,
+    /// What this process sees of them. From the admission on.
+    pub(super) observation: Option<Box<Observation>>,
     pub(super) wave: Option<Wave>,
     pub(super) stop: Option<String>,
     /// Since when this process has seen it run without a slot.
@@ -81,6 +88,9 @@ impl Entry {
             health: None,
             health_reason: None,
             harm_counted: false,
+            others: None,
+            told: None,
+            observation: None,
             wave: None,
             stop: None,
             unslotted_since: None,
@@ -99,11 +109,13 @@ impl Entry {
     }
 
     fn take(&mut self, status: SweepStatus, now: Duration) {
+        self.told = told(&status);
         self.phase = status.phase;
         self.reason = status.reason;
         self.health = status.health;
         self.health_reason = status.health_reason;
         self.harm_counted = status.harm_counted;
+        self.others = status.others;
         self.wave = status.wave;
         self.stop = status.stop;
         if self.phase.is_ended() && self.ended_at.is_none() {
@@ -119,7 +131,21 @@ impl Entry {
         self.workload.split('/').next().unwrap_or_default()
     }
 
+    /// `Kind/name`.
+    pub(super) fn owner(&self) -> &str {
+        self.workload.split_once('/').map_or("", |(_, owner)| owner)
+    }
+
+    /// How its container fared by its agent's word, and its workload's other pods by the coordinator's: the worse.
     pub(super) fn verdict(&self) -> Verdict {
+        match (self.own_verdict(), self.others_health()) {
+            (Verdict::Healthy | Verdict::Unknown, Some(Health::Harmed)) => Verdict::Harmed,
+            (Verdict::Healthy, Some(Health::Unknown)) => Verdict::Unknown,
+            (own, _) => own,
+        }
+    }
+
+    fn own_verdict(&self) -> Verdict {
         match self.health {
             _ if !self.phase.is_ended() => Verdict::Awaited,
             Some(Health::Healthy) => Verdict::Healthy,
@@ -129,4 +155,61 @@ impl Entry {
             None => Verdict::Untouched,
         }
     }
+
+    /// Its agent found harm, of which the breakers have not heard.
+    pub(super) fn has_uncounted_harm(&self) -> bool {
+        self.own_verdict() == Verdict::Harmed && !self.harm_counted
+    }
+
+    /// Whether it may have touched its container by now.
+    pub(super) fn has_touched(&self) -> bool {
+        matches!(self.phase, SweepPhase::Sweeping | SweepPhase::Observing)
+            || (self.phase.is_ended() && self.own_verdict() != Verdict::Untouched)
+    }
+
+    /// Harms by kind: of its container, and of its workload's other pods.
+    pub(super) fn harms(&self) -> [u32; KINDS] {
+        let mut harms = self.observation.as_ref().map_or([0; KINDS], |observation| observation.harms());
+        let before = self.told.as_ref().filter(|(health, _)| *health == Health::Harmed);
+        let before = before.filter(|_| harms == [0; KINDS]).map(|(_, reason)| reason.as_str());
+        let own = (self.own_verdict() == Verdict::Harmed)
+            .then(|| self.health_reason.as_deref().unwrap_or_default());
+        for reason in [before, own].into_iter().flatten() {
+            if let Some(harms) = harms.get_mut(kind(reason)) {
+                *harms += 1;
+            }
+        }
+        harms
+    }
+
+    /// What this process saw and its status does not say.
+    pub(super) fn untold(&self) -> Option<&Seen> {
+        let seen = self.observation.as_ref()?.seen()?;
+        let told = self.told.as_ref().map(|(health, _)| *health);
+        let is_news = match seen.health {
+            Health::Harmed => told != Some(Health::Harmed),
+            // Where its agent says worse already, that stands.
+            _ => told.is_none() && self.own_verdict() == Verdict::Healthy,
+        };
+        is_news.then_some(seen)
+    }
+
+    fn others_health(&self) -> Option<Health> {
+        let seen = self.observation.as_ref().and_then(|observation| observation.seen());
+        let told = self.told.as_ref().map(|(health, _)| *health);
+        match (seen.map(|seen| seen.health), told) {
+            (Some(Health::Harmed), _) | (_, Some(Health::Harmed)) => Some(Health::Harmed),
+            (seen, told) => seen.or(told),
+        }
+    }
+}
+
+fn told(status: &SweepStatus) -> Option<(Health, String)> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == WORKLOAD_HEALTHY)?;
+    let health = match condition.status.as_str() {
+        "True" => return None,
+        "False" => Health::Harmed,
+        _ => Health::Unknown,
+    };
+    Some((health, condition.reason.clone()))
 }

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use super::batch::{self, Next, Target};
 use super::circuits::Circuits;
-use super::entry::{Entry, Verdict};
+use super::entry::Entry;
+use super::guards::{Answer, Guards, Question};
 use super::key::SweepKey;
+use super::neighbours::Neighbours;
 use super::rules::Rules;
 use super::slots::{SlotSeen, Slots, is_newer};
 use crate::breaker::GlobalBreaker;
@@ -49,6 +51,15 @@ impl Rollout {
     }
 }
 
+/// What must be known besides the objects of podsweep, for what runs and for what would run next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The pods of these namespaces.
+    pub namespaces: BTreeSet<String>,
+    /// How these guards stand.
+    pub questions: BTreeSet<Question>,
+}
+
 /// What the coordinator's config says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
@@ -67,8 +78,13 @@ pub struct Index {
     pub(super) rules: BTreeMap<String, Rules>,
     pub(super) circuits: Circuits,
     pub(super) rollouts: BTreeMap<String, Rollout>,
+    /// Pods of the namespaces that are watched.
+    pub(super) neighbours: Neighbours,
+    /// What the guards said that are asked now.
+    pub(super) guards: Guards,
     /// Sweeps whose end has not been told to the breakers. Bounded by the sweeps.
     pub(super) ended: Vec<SweepKey>,
+    pub(super) wants: Wants,
     dropped: u64,
 }
 
@@ -82,7 +98,10 @@ impl Index {
             rules: BTreeMap::new(),
             circuits: Circuits::default(),
             rollouts: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            guards: Guards::default(),
             ended: Vec::new(),
+            wants: Wants::default(),
             dropped: 0,
         }
     }
@@ -109,7 +128,7 @@ impl Index {
                 let entry = Entry::of(&key, sweep, now);
                 // Of a harm that the last leader did not count we hear as if it were now. Of nothing else: a sweep that
                 // ended well before this process led is no probe of a breaker that is half-open now.
-                if entry.verdict() == Verdict::Harmed && !entry.harm_counted {
+                if entry.has_uncounted_harm() {
                     self.ended.push(key.clone());
                 }
                 self.sweeps.insert(key, entry);
@@ -190,16 +209,14 @@ impl Index {
         Some((next, rollout.status.clone()))
     }
 
-    /// Somebody else of the workload came to harm while one of it was being observed.
-    pub fn observe_harm(
-        &mut self,
-        workload: &str,
-        cause: String,
-        cool_down: Duration,
-        now: Duration,
-        wall: Timestamp,
-    ) {
-        self.circuits.open(workload, cause, cool_down, self.settings.global, now, wall);
+    /// What a guard says; `asked_at` on this process's clock.
+    pub fn observe_answer(&mut self, question: &Question, answer: Answer, asked_at: Duration) {
+        self.guards.hear(question, answer, asked_at);
+    }
+
+    /// What the last turn wanted to know besides.
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// Sweeps that were not taken up since [`MAX_SWEEPS`] are known.

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! sweeps, slots, rules ──► index ──► decide ──► Step
+//!                            │         ├─ observe   how the workloads of what runs fare ◄── neighbours, guards
 //!                            │         ├─ crowd     who runs beside whom
 //!                            │         ├─ waves     how many of a workload before the next observation
 //!                            └─────────┴─ circuits  where nothing flows
@@ -17,9 +18,14 @@ mod circuits;
 mod crowd;
 mod decide;
 mod entry;
+mod guards;
+mod harms;
 mod index;
 mod key;
+mod neighbours;
 mod notes;
+mod observation;
+mod observe;
 mod rules;
 mod slots;
 mod step;
@@ -28,8 +34,10 @@ mod waves;
 pub use batch::{Next, Target};
 pub use circuits::GLOBAL;
 pub use decide::{Circumstances, Figures};
-pub use index::{Index, MAX_SWEEPS, Settings};
+pub use guards::{ASK_EVERY, Answer, Question};
+pub use index::{Index, MAX_SWEEPS, Settings, Wants};
 pub use key::{Holder, SweepKey};
+pub use neighbours::{MAX_PODS, Neighbour};
 pub use rules::Rules;
 pub use slots::SlotSeen;
 pub use step::Step;

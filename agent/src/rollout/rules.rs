@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Mode, SerialBy, Spec, WorkloadBreaker};
+use crate::policy::{Guard, Mode, SerialBy, Spec, WorkloadBreaker};
 
 /// The part of a `SweepPolicy` that bounds how many of its sweeps run.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Rules {
     pub max_parallel: u32,
     /// When harm stops a workload.
     pub breaker: WorkloadBreaker,
+    /// What must hold before its sweeps begin, and while they run.
+    pub guards: Vec<Guard>,
 }
 
 impl Rules {
@@ -37,6 +39,7 @@ impl Rules {
             serial_by: spec.rollout.serial_by.clone(),
             max_parallel: spec.rollout.max_parallel,
             breaker: spec.breakers.workload,
+            guards: spec.rollout.guards.clone(),
         }
     }
 

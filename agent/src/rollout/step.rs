@@ -3,6 +3,7 @@
 
 use super::key::{Holder, SweepKey};
 use crate::kubernetes::resources::{BreakerSpec, BreakerStatus, SweepPhase, Wave};
+use crate::report::Health;
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Step {
         slot: String,
         /// The wave.
         wave: Wave,
+        /// How its workload's other pods are now, for another leader to compare with.
+        others: String,
     },
     /// Say why a Sweep waits.
     Note {
@@ -47,6 +50,17 @@ pub enum Step {
         sweep: SweepKey,
         /// Aborted or Skipped.
         phase: SweepPhase,
+        /// One stable word.
+        reason: String,
+        /// A sentence.
+        message: String,
+    },
+    /// Say what was seen of the workload's other pods: one condition.
+    Tell {
+        /// Which.
+        sweep: SweepKey,
+        /// Harmed or Unknown.
+        health: Health,
         /// One stable word.
         reason: String,
         /// A sentence.
@@ -87,6 +101,7 @@ impl Step {
             Self::Note { .. } => "note",
             Self::Stop { .. } => "stop",
             Self::End { .. } => "end",
+            Self::Tell { .. } => "tell",
             Self::CountHarm { .. } => "count-harm",
             Self::SaveBreaker { .. } => "save-breaker",
             Self::CloseBreaker { .. } => "close-breaker",

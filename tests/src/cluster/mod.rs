@@ -11,6 +11,7 @@
 //! | `slot_history` | from the audit: who held which slot when, and whether the cap was kept |
 //! | `test_agent` | agents without a node, many in one process, with podsweep's own code for slots |
 //! | `told_pod` | a container, and a pod that the API is told of without a kubelet |
+//! | `prometheus` | one that scrapes a number of the test's |
 //! | `proxy` | a way to the API server that can be slowed down, stalled and cut |
 //! | `node` | all that and controller-manager, scheduler, `containerd`, `kubelet`; pods, and commands on the node |
 //! | `deployed` | podsweep itself on that node, as deploy/ has it |
@@ -38,6 +39,7 @@ pub mod node;
 mod node_cgroup;
 pub mod node_runc;
 pub mod programs;
+pub mod prometheus;
 pub mod proxy;
 pub mod slot_history;
 pub mod test_agent;

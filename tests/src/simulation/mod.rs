@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
-use podsweep::breaker::GlobalBreaker;
+use podsweep::breaker::{GlobalBreaker, PodSigns};
 use podsweep::kubernetes::resources::{Asked, PodReference, RequestedBy, Sweep, SweepSpec, SweepStatus};
 use podsweep::policy::Spec;
 use podsweep::report::Health;
-use podsweep::rollout::{Circumstances, Figures, Index, Rules, Settings, Step, SweepKey};
+use podsweep::rollout::{
+    ASK_EVERY, Answer, Circumstances, Figures, Index, Neighbour, Question, Rules, Settings, Step, SweepKey,
+};
 
 use agents::Agents;
 pub use agents::Course;
@@ -23,6 +25,8 @@ pub use objects::{Fate, Objects};
 
 /// How long a slot's Lease lasts.
 pub const LEASE: Duration = Duration::from_mins(2);
+/// Where everything is.
+const NAMESPACE: &str = "shop";
 
 /// What decisions took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +48,12 @@ pub struct World {
     settings: Settings,
     slots: usize,
     rules: BTreeMap<String, Rules>,
+    pods: BTreeMap<String, Neighbour>,
+    /// Whether the coordinator can watch pods; else why not.
+    pub pods_hold: Result<(), String>,
+    /// What guards say, by name; asked every ten seconds. One that is not here is not answered.
+    pub guards: BTreeMap<String, Answer>,
+    asked: BTreeMap<Question, Duration>,
     now: Duration,
     /// Most slots that agents worked under at one time.
     pub most_running: usize,
@@ -69,6 +79,10 @@ impl World {
             settings,
             slots,
             rules: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            pods_hold: Ok(()),
+            guards: BTreeMap::new(),
+            asked: BTreeMap::new(),
             now: Duration::ZERO,
             most_running: 0,
             cap_violations: 0,
@@ -87,6 +101,29 @@ impl World {
     pub fn policy(&mut self, name: &str, spec: &Spec) {
         let generation = self.rules.get(name).map_or(1, |rules| rules.generation + 1);
         self.rules.insert(name.to_owned(), Rules::of(spec, generation, None));
+        self.tell();
+    }
+
+    /// A pod of a Deployment in namespace `shop` that nobody sweeps, well and ready; or how it is from now on.
+    pub fn pod(&mut self, name: &str, workload: &str, change: impl FnOnce(&mut Neighbour)) {
+        let pod = self.pods.entry(name.to_owned()).or_insert_with(|| {
+            let signs = PodSigns { ready: Some(true), ..PodSigns::default() };
+            Neighbour {
+                uid: format!("uid-of-{name}"),
+                name: name.to_owned(),
+                workload: format!("Deployment/{workload}"),
+                evicted: false,
+                leaving: false,
+                containers: [("app".to_owned(), signs)].into(),
+            }
+        });
+        change(pod);
+        self.tell();
+    }
+
+    /// A pod is there no more.
+    pub fn pod_gone(&mut self, name: &str) {
+        self.pods.remove(name);
         self.tell();
     }
 
@@ -138,7 +175,7 @@ impl World {
         self.act();
         self.tell();
         // Grant and admission are two turns; a coordinator has some of them in a second.
-        for _ in 0..3 {
+        for _ in 0..4 {
             let wall = Timestamp::UNIX_EPOCH + self.now;
             let circumstances = Circumstances { now: self.now, wall, hours: self.hours.clone() };
             let began = cpu_time();
@@ -147,7 +184,8 @@ impl World {
             let Effort { turns, cpu, longest } = self.effort;
             self.effort = Effort { turns: turns + 1, cpu: cpu + took, longest: longest.max(took) };
             self.figures = figures;
-            if steps.is_empty() {
+            let answered = self.ask_guards();
+            if steps.is_empty() && !answered {
                 break;
             }
             for step in steps {
@@ -167,9 +205,25 @@ impl World {
         self.new_leader();
     }
 
+    fn ask_guards(&mut self) -> bool {
+        let wanted = self.index.wants().questions.clone();
+        self.asked.retain(|question, _| wanted.contains(question));
+        let mut answered = false;
+        for question in wanted {
+            let due = self.asked.get(&question).is_none_or(|at| self.now >= *at + ASK_EVERY);
+            if let (true, Some(answer)) = (due, self.guards.get(&question.guard)) {
+                self.index.observe_answer(&question, answer.clone(), self.now);
+                self.asked.insert(question, self.now);
+                answered = true;
+            }
+        }
+        answered
+    }
+
     /// Another coordinator leads, which knows only what the API server holds.
     pub fn new_leader(&mut self) {
         self.index = Index::new(self.settings);
+        self.asked.clear();
         self.objects.all_changed();
         self.tell();
     }
@@ -224,6 +278,9 @@ impl World {
         for (name, rules) in &self.rules {
             self.index.observe_policy(name, Some(rules.clone()));
         }
+        self.index.expect_pods(NAMESPACE);
+        self.index.list_pods(NAMESPACE, self.pods.values().cloned().map(Some));
+        self.index.hold_pods(NAMESPACE, self.pods_hold.clone());
         self.objects.tell(&mut self.index, self.now);
     }
 

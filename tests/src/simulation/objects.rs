@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use podsweep::kubernetes::resources::{Breaker, Sweep, SweepPhase, SweepSpec, SweepStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use podsweep::kubernetes::resources::{Breaker, Sweep, SweepPhase, SweepSpec, SweepStatus, WORKLOAD_HEALTHY};
+use podsweep::report::Health;
 use podsweep::rollout::{Holder, Index, SlotSeen, Step, SweepKey};
 
 /// One slot's Lease.
@@ -100,7 +101,7 @@ impl Objects {
     pub(super) fn make_sweep(&mut self, name: &str, spec: SweepSpec, now: Duration) -> SweepKey {
         self.made += 1;
         let mut sweep = Sweep::new(name, spec);
-        sweep.metadata.namespace = Some("shop".into());
+        sweep.metadata.namespace = Some(super::NAMESPACE.into());
         sweep.metadata.uid = Some(format!("uid-{}", self.made));
         sweep.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH + now));
         let key = key(&sweep);
@@ -212,14 +213,14 @@ impl Objects {
                 });
                 assert_eq!(granted.err(), None, "one leader, and nobody else writes in between");
             }
-            Step::Admit { sweep, slot, wave } => {
+            Step::Admit { sweep, slot, wave, others } => {
                 self.begin_wave(&sweep, wave.number);
                 if let Some(fate) = self.fates.get_mut(&sweep) {
                     fate.admitted = Some(now);
                 }
                 self.write_status(&sweep, "admit", |status| {
                     status.phase = SweepPhase::Admitted;
-                    (status.slot, status.wave) = (Some(slot), Some(wave));
+                    (status.slot, status.wave, status.others) = (Some(slot), Some(wave), Some(others));
                     (status.reason, status.admitted_at) = (None, Some(wall));
                 });
             }
@@ -232,6 +233,17 @@ impl Objects {
             Step::End { sweep, phase, reason, message } => self.write_status(&sweep, "end", |status| {
                 status.phase = phase;
                 (status.reason, status.message, status.ended_at) = (Some(reason), Some(message), Some(wall));
+            }),
+            Step::Tell { sweep, health, reason, message } => self.write_status(&sweep, "tell", |status| {
+                status.conditions.retain(|condition| condition.type_ != WORKLOAD_HEALTHY);
+                status.conditions.push(Condition {
+                    type_: WORKLOAD_HEALTHY.into(),
+                    status: if health == Health::Harmed { "False" } else { "Unknown" }.into(),
+                    reason,
+                    message,
+                    last_transition_time: Time(Timestamp::UNIX_EPOCH + now),
+                    observed_generation: None,
+                });
             }),
             Step::CountHarm { sweep } => {
                 self.write_status(&sweep, "count-harm", |status| status.harm_counted = true);

@@ -38,6 +38,24 @@ fn a_restart_shows_in_the_count_and_in_what_ended_the_last_one() {
 }
 
 #[test]
+fn a_failure_shows_before_its_container_is_started_anew_and_a_good_end_is_none() {
+    let ended = |exit_code: i32, reason: &str| {
+        let mut value = cart();
+        let status = &mut value["status"]["containerStatuses"][0];
+        status["ready"] = json!(false);
+        status["state"] = json!({"terminated": {
+            "exitCode": exit_code, "reason": reason, "finishedAt": "2026-01-01T00:00:09Z",
+        }});
+        pod(value).unwrap().container(ID).cloned().unwrap()
+    };
+    let killed = ended(137, "OOMKilled");
+    assert_eq!((killed.ready, killed.oom_killed), (Some(false), true));
+    assert_eq!(killed.failed_at, Some(1_767_225_609));
+    let done = ended(0, "Completed");
+    assert_eq!((done.ready, done.oom_killed, done.failed_at), (None, false, None));
+}
+
+#[test]
 fn an_evicted_pod_and_one_that_fails_otherwise_are_told_apart() {
     let mut value = cart();
     value["status"]["phase"] = json!("Failed");

@@ -15,7 +15,10 @@ mod sweep;
 pub use breaker::{Breaker, BreakerLevel, BreakerSpec, BreakerState, BreakerStatus};
 pub use policy::{PolicyObject, PolicySpec, PolicyStatus};
 pub use rollout::{RolloutPhase, RolloutStatus, SweepRollout, SweepRolloutSpec};
-pub use sweep::{Asked, Figures, PodReference, RequestedBy, Sweep, SweepPhase, SweepSpec, SweepStatus, Wave};
+pub use sweep::{
+    Asked, Figures, PodReference, RequestedBy, Sweep, SweepPhase, SweepSpec, SweepStatus, WORKLOAD_HEALTHY,
+    Wave,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

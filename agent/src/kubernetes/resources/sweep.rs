@@ -9,6 +9,9 @@ use crate::policy::Mode;
 use crate::report::Health;
 use crate::units::Span;
 
+/// The condition with which a coordinator says what it saw of the workload's other pods.
+pub const WORKLOAD_HEALTHY: &str = "WorkloadHealthy";
+
 /// What is asked for. Never changed after it is made, but for `abort`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -27,6 +30,11 @@ use crate::units::Span;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Removed", type_ = "integer", json_path = ".status.figures.removed"),
     printcolumn(name = "Health", type_ = "string", json_path = ".status.health"),
+    printcolumn(
+        name = "Others",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"WorkloadHealthy\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy", priority = "1"),
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.node", priority = "1"),
@@ -201,7 +209,13 @@ pub struct SweepStatus {
     /// Set by the coordinator: the breakers have heard of this harm.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub harm_counted: bool,
-    /// `Admitted`, `Ended`, `Healthy`.
+    /// How the workload's other pods were when it was admitted, as one word: by it another leader sees whether anything
+    /// has happened to them since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub others: Option<String>,
+    /// `Admitted`; `WorkloadHealthy`, where the coordinator saw another pod of the workload come to harm (False), or could
+    /// not look at them from the beginning to the end (Unknown).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

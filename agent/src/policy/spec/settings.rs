@@ -144,6 +144,21 @@ pub struct Rollout {
     /// Sweeps of this policy at a time.
     #[schemars(range(min = 1, max = 1000))]
     pub max_parallel: u32,
+    /// What must hold before a sweep begins, and until its observation ends. Clusters only.
+    #[schemars(length(max = 8))]
+    pub guards: Vec<Guard>,
+}
+
+/// A query that must hold: asked of the Prometheus that the coordinator's configuration names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Guard {
+    /// A DNS label; unique in the policy.
+    #[schemars(length(max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub name: String,
+    /// PromQL. Holds where each value of its result is a number other than 0; a result without values is unknown.
+    #[schemars(length(min = 1, max = 2048))]
+    pub query: String,
 }
 
 impl Default for Rollout {
@@ -154,6 +169,7 @@ impl Default for Rollout {
             observe: Span::from_secs(60),
             serial_by: vec![SerialBy::Workload, SerialBy::Node],
             max_parallel: 10,
+            guards: Vec::new(),
         }
     }
 }

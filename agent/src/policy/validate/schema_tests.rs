@@ -26,6 +26,8 @@ spec:
   junk:
   - {name: a, paths: [/tmp/x], exclude: [/tmp/y], owners: [0]}
   never: [/data]
+  rollout:
+    guards: [{name: a, query: up}]
 ";
 
 /// A place where the schema has a bound.

@@ -115,6 +115,13 @@ fn errors_of_form_name_file_line_column_field_and_remedy() {
 }
 
 #[test]
+fn where_guards_are_asked_is_no_policys_business() {
+    let guard = "  rollout: {guards: [{name: a, query: up, url: 'http://x'}]}\n  sweep:";
+    let shown = error("  sweep:", guard);
+    assert!(shown.contains("spec.rollout.guards[0].url: unknown field"), "{shown}");
+}
+
+#[test]
 fn missing_parts_are_named() {
     assert_eq!(error("metadata: {name: billing-scratch}\n", ""), "a.yaml:1:1: metadata: is missing; add it");
     let shown = error("    paths: [\"/tmp/**\", \"/app/cache/*.part\"]\n", "");
@@ -183,6 +190,11 @@ fn each_of_these_is_refused_with_its_field() {
         ("  sweep:", "  scan: {memory: 1Mi}\n  sweep:", "spec.scan.memory"),
         ("  sweep:", "  rollout: {serialBy: [Node, Node]}\n  sweep:", "spec.rollout.serialBy[1]"),
         ("  sweep:", "  breakers: {workload: {restarts: 0}}\n  sweep:", "spec.breakers.workload.restarts"),
+        (
+            "  sweep:",
+            "  rollout: {guards: [{name: a, query: 'sum(up'}]}\n  sweep:",
+            "spec.rollout.guards[0].query",
+        ),
     ] {
         let shown = error(from, to);
         let named = shown.lines().any(|line| line.split(": ").nth(1) == Some(field));

@@ -6,16 +6,11 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use super::Settings;
 use super::event::{CONTENT_TYPE, Envelope};
-use super::url::CollectorUrl;
+use crate::http_client::{self, HttpClient, HttpUrl, USER_AGENT, with_cause};
 
 /// Bytes of an answer that are read (and thrown away), so that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
@@ -44,31 +39,15 @@ pub(super) enum Answer {
 /// The collector.
 #[derive(Debug)]
 pub(super) struct Collector {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    url: CollectorUrl,
+    client: HttpClient,
+    url: HttpUrl,
     timeout: Duration,
 }
 
 impl Collector {
     /// Does not connect yet.
     pub(super) fn new(settings: &Settings) -> Result<Self, CollectorError> {
-        let provider = rustls::crypto::ring::default_provider();
-        let builder = HttpsConnectorBuilder::new();
-        let connector = if settings.url.uri().scheme_str() == Some("https") {
-            let builder =
-                builder.with_provider_and_native_roots(provider).map_err(CollectorError::Certificates)?;
-            builder.https_only().enable_http1().build()
-        } else {
-            // No certificate is looked at, so none is needed.
-            let nobody = rustls::RootCertStore::empty();
-            let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| CollectorError::Certificates(std::io::Error::other(error)))?
-                .with_root_certificates(nobody)
-                .with_no_client_auth();
-            builder.with_tls_config(tls).https_or_http().enable_http1().build()
-        };
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let client = http_client::client(&settings.url).map_err(CollectorError::Certificates)?;
         Ok(Self { client, url: settings.url.clone(), timeout: settings.timeout.0 })
     }
 
@@ -86,7 +65,7 @@ impl Collector {
             .method(Method::POST)
             .uri(self.url.uri().clone())
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
-            .header(header::USER_AGENT, concat!("podsweep/", env!("CARGO_PKG_VERSION")))
+            .header(header::USER_AGENT, USER_AGENT)
             .body(Full::from(event.body.clone()))
             .map_err(|error| error.to_string())?;
         let answer = self.client.request(request).await.map_err(|error| with_cause(&error))?;
@@ -105,17 +84,6 @@ fn judge(status: StatusCode) -> Answer {
         _ if may_pass => Answer::Later(format!("the collector answered {status}")),
         _ => Answer::Refused(status),
     }
-}
-
-// hyper's own words ("client error (Connect)") leave out why.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod breakers;
 mod collector;
 mod deliver;
 mod event;
-mod url;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,10 +25,10 @@ use self::breakers::LastStates;
 use self::collector::Collector;
 pub use self::collector::CollectorError;
 use self::event::Envelope;
-pub use self::url::{CollectorUrl, UrlError};
 use super::metrics::{GivenUp, Metrics};
 use super::record::SweepRecord;
 use crate::breaker::BreakerView;
+use crate::http_client::HttpUrl;
 use crate::units::Span;
 
 /// Events that wait: at a node's `sweepsPerMinute` of 6, more than half an hour of them. Each is at most 64 KiB.
@@ -43,7 +42,7 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// The collector.
-    pub url: CollectorUrl,
+    pub url: HttpUrl,
     /// One try, from the name's resolution to the end of the answer.
     #[serde(default = "default_timeout")]
     pub timeout: Span,

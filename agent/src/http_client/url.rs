@@ -1,4 +1,4 @@
-//! The collector's address. Pure.
+//! The address of a place outside. Pure.
 
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 /// `http://` or `https://`, a host, a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CollectorUrl(Uri);
+pub struct HttpUrl(Uri);
 
-/// An address that no event can be sent to.
+/// An address that nothing can be asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL.
-    #[error("is no URL; write it like https://collector.example/events")]
+    #[error("is no URL; write it like https://host.example/path")]
     Malformed,
     /// Another scheme.
     #[error("does not begin with http:// or https://")]
@@ -22,14 +22,19 @@ pub enum UrlError {
     UserInfo,
 }
 
-impl CollectorUrl {
+impl HttpUrl {
+    /// Whether it has a `?…`.
+    pub fn has_query(&self) -> bool {
+        self.0.query().is_some()
+    }
+
     /// For requests.
-    pub(super) fn uri(&self) -> &Uri {
+    pub(crate) fn uri(&self) -> &Uri {
         &self.0
     }
 }
 
-impl std::str::FromStr for CollectorUrl {
+impl std::str::FromStr for HttpUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
@@ -48,7 +53,7 @@ impl std::str::FromStr for CollectorUrl {
     }
 }
 
-impl TryFrom<String> for CollectorUrl {
+impl TryFrom<String> for HttpUrl {
     type Error = UrlError;
 
     fn try_from(text: String) -> Result<Self, UrlError> {
@@ -56,8 +61,8 @@ impl TryFrom<String> for CollectorUrl {
     }
 }
 
-impl From<CollectorUrl> for String {
-    fn from(url: CollectorUrl) -> Self {
+impl From<HttpUrl> for String {
+    fn from(url: HttpUrl) -> Self {
         url.0.to_string()
     }
 }
@@ -67,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_an_event_can_be_sent_to() {
+    fn only_what_can_be_asked_something() {
         for good in ["http://127.0.0.1:8080", "https://c.example/events?x=y", "http://[::1]:80/a"] {
-            assert!(good.parse::<CollectorUrl>().is_ok(), "{good}");
+            assert!(good.parse::<HttpUrl>().is_ok(), "{good}");
         }
         for (bad, why) in [
             ("", UrlError::Malformed),
@@ -80,7 +85,7 @@ mod tests {
             ("http://c.example/#x", UrlError::Malformed),
             ("http://c example/", UrlError::Malformed),
         ] {
-            assert_eq!(bad.parse::<CollectorUrl>(), Err(why), "{bad}");
+            assert_eq!(bad.parse::<HttpUrl>(), Err(why), "{bad}");
         }
     }
 }
