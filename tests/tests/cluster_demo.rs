@@ -67,10 +67,12 @@ fn a_container_that_fails_when_it_is_swept_stops_its_workload() {
     );
     assert_eq!(breaker["status"]["state"], "Open", "{breaker}");
 
-    // It has restarted and writes as before; it is let be.
+    // It restarts and writes as before; it is let be.
     let restarted = |pod: &Value| pod.pointer("/status/containerStatuses/0/restartCount") == Some(&json!(1));
-    let pod = kubectl.get(&["pod", "fragile", "-n", NAMESPACE]).unwrap();
-    assert!(restarted(&pod), "{}", pod["status"]);
+    wait::until_true("it has restarted", POD_WITHIN, || {
+        Ok(restarted(&kubectl.get(&["pod", "fragile", "-n", NAMESPACE])?))
+    })
+    .unwrap();
     sleep(LONGER_THAN_A_BURST);
     let sweeps = kubectl.get(&["sweeps", "-n", NAMESPACE]).unwrap();
     let begun = sweeps["items"]
