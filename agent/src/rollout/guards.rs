@@ -180,7 +180,7 @@ mod tests {
             (Answer::Holds, Answer::Fails("0".into()), Answer::Unknown("cut".into()));
         let standing = |answers: &[Answer]| heard(&rules, answers).standing("p", &rules, at(1));
         assert_eq!(standing(&[holds.clone(), holds.clone()]), Standing::Hold);
-        assert_eq!(standing(&[holds.clone()]), Standing::NotYet);
+        assert_eq!(standing(std::slice::from_ref(&holds)), Standing::NotYet);
         let cut = Standing::Unknown("guard b of policy p".into(), "cut".into());
         assert_eq!(standing(&[holds.clone(), unknown.clone()]), cut);
         let failed = Standing::Fails("guard b of policy p".into(), "0".into());
