@@ -49,6 +49,8 @@ pub(super) struct Entry {
     pub(super) harm_counted: bool,
     pub(super) wave: Option<Wave>,
     pub(super) stop: Option<String>,
+    /// Whether it holds a slot, as this turn sees it.
+    pub(super) has_slot: bool,
     /// Since when this process has seen it run without a slot.
     pub(super) unslotted_since: Option<Duration>,
     /// When this process first saw it ended.
@@ -83,6 +85,7 @@ impl Entry {
             harm_counted: false,
             wave: None,
             stop: None,
+            has_slot: false,
             unslotted_since: None,
             ended_at: None,
             notes,
