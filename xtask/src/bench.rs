@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     /// rollout: how long the agents are idle (330 s, in which each of their watches is made again).
     #[arg(long, value_parser = clap::value_parser!(u32).range(30..=600))]
     seconds: Option<u32>,
-    /// rollout: so many agents at a real API server, in place of the simulation; 1,000 take two cores and 4 GB.
+    /// rollout: so many agents at a real API server, in place of the simulation; 1,000 take 1 GB and 5,000 open files.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2000))]
     agents: Option<u32>,
 }

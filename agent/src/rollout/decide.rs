@@ -92,7 +92,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(index: &Index, Circumstances { now, hours, .. }: &Circumstances) -> Self {
+    fn of(index: &mut Index, Circumstances { now, hours, .. }: &Circumstances) -> Self {
         let held = index.slots.holders(*now).into_iter();
         let slots: BTreeMap<_, _> = held
             .filter(|(key, (_, uid))| index.sweeps.get(key).is_some_and(|entry| entry.uid == *uid))
@@ -107,14 +107,22 @@ impl Turn {
             figures: Figures::default(),
             wants: Wants::default(),
         };
-        for (key, entry) in &index.sweeps {
-            turn.count(key, entry, index.rules.get(&entry.policy));
+        for entry in index.sweeps.values_mut() {
+            entry.has_slot = false;
+        }
+        for key in turn.slots.keys() {
+            if let Some(entry) = index.sweeps.get_mut(key) {
+                entry.has_slot = true;
+            }
+        }
+        for entry in index.sweeps.values() {
+            turn.count(entry, index.rules.get(&entry.policy));
         }
         turn
     }
 
-    fn count(&mut self, key: &SweepKey, entry: &Entry, rules: Option<&Rules>) {
-        let has_slot = !entry.phase.is_ended() && self.slots.contains_key(key);
+    fn count(&mut self, entry: &Entry, rules: Option<&Rules>) {
+        let has_slot = entry.has_slot && !entry.phase.is_ended();
         if has_slot || entry.phase.is_running() {
             self.crowd.add(entry, rules);
             self.figures.running += 1;
@@ -132,7 +140,6 @@ impl Turn {
     fn close(&mut self, index: &mut Index, steps: &mut Vec<Step>) {
         let keep = index.settings.ttl;
         for (key, entry) in &mut index.sweeps {
-            let has_slot = self.slots.contains_key(key);
             let rollout = entry.rollout.as_ref().and_then(|name| index.rollouts.get(name));
             match entry.phase {
                 phase if phase.is_ended() => {
@@ -156,7 +163,7 @@ impl Turn {
                     }
                 }
                 phase => {
-                    if let Some(lost) = lost(key, entry, has_slot, self.now) {
+                    if let Some(lost) = lost(key, entry, self.now) {
                         steps.push(lost);
                     } else if phase != SweepPhase::Observing && entry.stop.is_none() {
                         let aborted = rollout.is_some_and(|rollout| rollout.spec.abort);
@@ -196,8 +203,7 @@ impl Turn {
     fn grant(&mut self, index: &mut Index, steps: &mut Vec<Step>) {
         let mut free = index.slots.free(self.now).into_iter();
         let mut next = free.next();
-        for key in self.queue(index) {
-            let Some(entry) = index.sweeps.get_mut(&key) else { continue };
+        for (key, entry) in queue(&mut index.sweeps) {
             let Some(rules) = index.rules.get(&entry.policy) else { continue };
             let busy = self.crowd.has_workload(&entry.workload);
             let said =
@@ -212,7 +218,7 @@ impl Turn {
             };
             match self.witness(&index.neighbours, &index.guards, entry, rules) {
                 Witness::Ready => {
-                    steps.push(Step::Grant { slot, version, holder: entry.holder(&key) });
+                    steps.push(Step::Grant { slot, version, holder: entry.holder(key) });
                     self.crowd.add(entry, Some(rules));
                     self.waves.expect(entry);
                     entry.observation = None;
@@ -228,10 +234,10 @@ impl Turn {
         }
     }
 
-    fn waits(&mut self, key: SweepKey, entry: &mut Entry, (reason, message): Wait) -> Option<Step> {
+    fn waits(&mut self, key: &SweepKey, entry: &mut Entry, (reason, message): Wait) -> Option<Step> {
         self.count_waiting(entry, reason);
         let tell = entry.notes.worth_telling(&reason.as_str(), self.now);
-        tell.then(|| Step::Note { sweep: key, reason: reason.as_str(), message })
+        tell.then(|| Step::Note { sweep: key.clone(), reason: reason.as_str(), message })
     }
 
     fn count_waiting(&mut self, entry: &Entry, reason: Reason) {
@@ -273,16 +279,14 @@ impl Turn {
         self.crowd.judge(entry, rules)?;
         self.waves.room(entry, rules, self.now)
     }
+}
 
-    /// Who waits: the most urgent first, then the oldest.
-    fn queue(&self, index: &Index) -> Vec<SweepKey> {
-        let waits = |key: &SweepKey, entry: &Entry| {
-            entry.phase == SweepPhase::Pending && !entry.abort && !self.slots.contains_key(key)
-        };
-        let mut queue: Vec<_> = index.sweeps.iter().filter(|(key, entry)| waits(key, entry)).collect();
-        queue.sort_by_key(|(key, entry)| (Reverse(entry.urgency), entry.created, *key));
-        queue.into_iter().map(|(key, _)| key.clone()).collect()
-    }
+/// Who waits: the most urgent first, then the oldest.
+fn queue(sweeps: &mut BTreeMap<SweepKey, Entry>) -> Vec<(&SweepKey, &mut Entry)> {
+    let waits = |entry: &Entry| entry.phase == SweepPhase::Pending && !entry.abort && !entry.has_slot;
+    let mut queue: Vec<_> = sweeps.iter_mut().filter(|(_, entry)| waits(entry)).collect();
+    queue.sort_unstable_by_key(|(key, entry)| (Reverse(entry.urgency), entry.created, *key));
+    queue
 }
 
 fn no_slot() -> Wait {
@@ -315,8 +319,8 @@ fn hopeless(entry: &Entry, rules: Option<&Rules>, off: bool) -> Option<(SweepPha
 }
 
 /// A Sweep that runs, as far as it says itself, and whose slot is gone: its agent has stopped by its own clock.
-fn lost(key: &SweepKey, entry: &mut Entry, has_slot: bool, now: Duration) -> Option<Step> {
-    if has_slot {
+fn lost(key: &SweepKey, entry: &mut Entry, now: Duration) -> Option<Step> {
+    if entry.has_slot {
         entry.unslotted_since = None;
         return None;
     }

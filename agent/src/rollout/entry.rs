@@ -56,6 +56,8 @@ pub(super) struct Entry {
     pub(super) observation: Option<Box<Observation>>,
     pub(super) wave: Option<Wave>,
     pub(super) stop: Option<String>,
+    /// Whether it holds a slot, as this turn sees it.
+    pub(super) has_slot: bool,
     /// Since when this process has seen it run without a slot.
     pub(super) unslotted_since: Option<Duration>,
     /// When this process first saw it ended.
@@ -93,6 +95,7 @@ impl Entry {
             observation: None,
             wave: None,
             stop: None,
+            has_slot: false,
             unslotted_since: None,
             ended_at: None,
             notes,

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use podsweep::kubernetes::events::{PodEvents, QUIET};
+use podsweep::kubernetes::resources::SweepPhase;
 use podsweep::report::Metrics;
 use podsweep::report::metrics::BuildInfo;
 use serde::Serialize;
@@ -39,8 +40,7 @@ const OBSERVES: Duration = Duration::from_secs(6);
 const LEASE: Duration = Duration::from_secs(120);
 /// The shortest that a coordinator takes: how ended sweeps are forgotten is counted, too.
 const TTL: &str = "60s";
-const ENDED_WITHIN: Duration = Duration::from_mins(15);
-const FORGOTTEN_WITHIN: Duration = Duration::from_mins(5);
+const FORGOTTEN_WITHIN: Duration = Duration::from_mins(20);
 /// A watch that was just made has not failed yet.
 const SETTLED: Duration = Duration::from_secs(10);
 /// The audit has a record of each watch a moment after it has ended.
@@ -109,7 +109,8 @@ pub(super) fn run(agents: u32, seconds: u32) -> Result<Clustered> {
     let idle_answered = answered(installed.kubectl())? - before;
     let (failed_watches, stale_agents) = (fleet.book.lists_and_failures().1, fleet.stale());
 
-    let swept = sweep(&runtime, &installed, agents)?;
+    let asked = Timestamp::now();
+    sweep(&runtime, &installed, agents)?;
     let (most_worked, twice) = fleet.book.most_at_once();
     runtime.block_on(fleet.end());
     thread::sleep(WRITTEN);
@@ -117,6 +118,7 @@ pub(super) fn run(agents: u32, seconds: u32) -> Result<Clustered> {
     let (by_whom, all) = by_whom(&records, from, seconds);
     let history = SlotHistory::of(&records)?;
     let early = history.taken_too_early(LEASE);
+    let ends = ends(&records);
     Ok(Clustered {
         agents,
         coordinators: COORDINATORS,
@@ -132,9 +134,9 @@ pub(super) fn run(agents: u32, seconds: u32) -> Result<Clustered> {
             sweeps: SWEEPS,
             workloads: WORKLOADS,
             slots: SLOTS,
-            seconds: swept.took.as_secs_f64(),
-            outcomes: swept.outcomes,
-            writes: writes(&records, &history, swept.from),
+            seconds: took(asked, &ends),
+            outcomes: outcomes(&ends),
+            writes: writes(&records, &history, asked),
             most_at_once: history.most_at_once(),
             most_worked,
             cap_violations: early.len() + usize::from(twice) + most_worked.saturating_sub(SLOTS),
@@ -150,14 +152,8 @@ async fn course(installed: &Installed) -> Result<Course> {
     Ok(Course { works: WORKS, observes: OBSERVES, events: Some(events), ..Course::default() })
 }
 
-struct Swept {
-    from: Timestamp,
-    took: Duration,
-    outcomes: Outcomes,
-}
-
-fn sweep(runtime: &Runtime, installed: &Installed, agents: u32) -> Result<Swept> {
-    let (from, began) = (Timestamp::now(), Instant::now());
+/// Asks for them, and waits until all have ended and are forgotten: the first are before the last have begun.
+fn sweep(runtime: &Runtime, installed: &Installed, agents: u32) -> Result<()> {
     let kubeconfig = installed.kubeconfig_of("who-asks")?;
     runtime.block_on(async {
         let client = test_agent::client(&kubeconfig).await?;
@@ -167,13 +163,31 @@ fn sweep(runtime: &Runtime, installed: &Installed, agents: u32) -> Result<Swept>
         }
         anyhow::Ok(())
     })?;
-    let phases = installed.until_ended(SWEEPS as usize, ENDED_WITHIN)?;
-    let took = began.elapsed();
-    installed.until_forgotten(FORGOTTEN_WITHIN)?;
-    let count = |phase: &str| phases.get(phase).copied().unwrap_or_default();
-    let [succeeded, failed, aborted] = ["Succeeded", "Failed", "Aborted"].map(count);
-    let other = phases.values().sum::<usize>() - succeeded - failed - aborted;
-    Ok(Swept { from, took, outcomes: Outcomes { succeeded, failed, aborted, other } })
+    installed.until_forgotten(FORGOTTEN_WITHIN)
+}
+
+/// How each Sweep ended, and when.
+fn ends(records: &[Record]) -> BTreeMap<String, (SweepPhase, Timestamp)> {
+    let told = records.iter().filter(|record| record.is_of("sweeps") && record.verb == "patch");
+    let ends = told.filter_map(|record| {
+        let status = &record.response_object.as_ref()?["status"];
+        let phase: SweepPhase = serde_json::from_value(status["phase"].clone()).ok()?;
+        phase.is_ended().then_some((sweep_of(record)?, (phase, record.request_received_timestamp)))
+    });
+    ends.collect()
+}
+
+fn took(asked: Timestamp, ends: &BTreeMap<String, (SweepPhase, Timestamp)>) -> f64 {
+    let last = ends.values().map(|(_, at)| *at).max();
+    last.map_or(0.0, |last| last.duration_since(asked).as_secs_f64())
+}
+
+fn outcomes(ends: &BTreeMap<String, (SweepPhase, Timestamp)>) -> Outcomes {
+    let count = |wanted| ends.values().filter(|(phase, _)| *phase == wanted).count();
+    let [succeeded, failed, aborted] =
+        [SweepPhase::Succeeded, SweepPhase::Failed, SweepPhase::Aborted].map(count);
+    let other = (SWEEPS as usize).saturating_sub(succeeded + failed + aborted);
+    Outcomes { succeeded, failed, aborted, other }
 }
 
 /// Writes since then, but for the leader's own Lease. What is about one sweep is counted for it: its object, the slot that
