@@ -50,7 +50,7 @@ async fn rival(client: Client, stop: CancellationToken) {
             }
         }
     };
-    stop.run_until_cancelled(async { tokio::join!(slots, statuses) }).await;
+    stop.run_until_cancelled(Box::pin(async { tokio::join!(slots, statuses) })).await;
 }
 
 /// How often these were answered with 409, and how many requests they made of these resources at all.

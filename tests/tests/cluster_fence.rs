@@ -189,13 +189,7 @@ fn an_agent_that_is_cut_off_stops_within_its_lease_and_does_not_write_over_what_
     println!("last batch {:?} after the cut, {left} files left", after(last, cut));
     assert!(left > 0, "the sweep was over too soon");
     assert!(after(last, cut) < SLOT, "a batch began {:?} after the cut", after(last, cut));
-    let held = swept
-        .history()
-        .writes("podsweep-slot-0")
-        .iter()
-        .filter(|write| write.user == "agent")
-        .last()
-        .cloned();
+    let held = swept.history().writes("podsweep-slot-0").iter().rfind(|write| write.user == "agent").cloned();
     let held = held.expect("the agent never held the slot");
     assert!(after(last, held.at) < SLOT, "a batch began {:?} after the last renewal", after(last, held.at));
 

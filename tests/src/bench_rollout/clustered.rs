@@ -37,7 +37,7 @@ const WORKLOADS: u32 = 20;
 const WORKS: Duration = Duration::from_secs(6);
 const OBSERVES: Duration = Duration::from_secs(6);
 /// The coordinator's default: what agents renew at half of.
-const LEASE: Duration = Duration::from_secs(120);
+const LEASE: Duration = Duration::from_mins(2);
 /// The shortest that a coordinator takes: how ended sweeps are forgotten is counted, too.
 const TTL: &str = "60s";
 const FORGOTTEN_WITHIN: Duration = Duration::from_mins(20);

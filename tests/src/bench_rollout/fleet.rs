@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::cluster::test_agent::{self, Book, Course};
 
 /// All agents of a DaemonSet whose pods start together, as on a cluster that is switched on.
-const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const STARTED_WITHIN: Duration = Duration::from_mins(1);
 
 /// They.
 pub(super) struct Fleet {

@@ -9,7 +9,7 @@ use podsweep::rollout::GLOBAL;
 use serde::Serialize;
 
 use super::figures::{Outcomes, Queue, Turns, Writes};
-use super::weather::{Lot, Weather, draw};
+use super::weather::{Lot, PERSON, Weather, draw};
 use crate::simulation::{Course, World};
 
 /// Workloads that the sweeps are of.
@@ -47,7 +47,7 @@ pub(super) struct Simulated {
     pub(super) workloads: u64,
     pub(super) slots: usize,
     /// Until the last had ended.
-    pub(super) simulated_seconds: u64,
+    pub(super) seconds: u64,
     pub(super) most_at_once: usize,
     pub(super) cap_violations: u64,
     pub(super) outcomes: Outcomes,
@@ -135,7 +135,7 @@ impl Run {
         let is_open = self.world.objects.breakers().contains_key(GLOBAL);
         let since = is_open.then(|| self.stopped_since.unwrap_or(now));
         self.stopped_since = since;
-        if since.is_some_and(|since| now >= since + self.scenario.weather.reset_after()) {
+        if since.is_some_and(|since| now >= since + PERSON) {
             self.world.reset(GLOBAL);
             self.resets += 1;
         }
@@ -151,7 +151,7 @@ impl Run {
             scenario,
             workloads: WORKLOADS,
             slots: SLOTS,
-            simulated_seconds: world.now().as_secs(),
+            seconds: world.now().as_secs(),
             most_at_once: world.most_running,
             cap_violations: world.cap_violations,
             outcomes: Outcomes {

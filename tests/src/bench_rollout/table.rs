@@ -22,15 +22,15 @@ impl Figures {
 
 fn of_runs(runs: &[Simulated]) -> Vec<String> {
     let row = |name: &str, figure: &dyn Fn(&Simulated) -> String| {
-        let figures: String = runs.iter().map(|run| format!("{:>14}", figure(run))).collect();
-        format!("{name:<36}{figures}")
+        let figures: Vec<_> = runs.iter().map(|run| format!("{:>14}", figure(run))).collect();
+        format!("{name:<36}{}", figures.concat())
     };
     let mut rows = vec![
         row("weather", &|run| format!("{:?}", run.scenario.weather).to_lowercase()),
         row("nodes", &|run| run.scenario.nodes.to_string()),
         row("sweeps", &|run| run.scenario.sweeps.to_string()),
         row("workloads, slots", &|run| format!("{}, {}", run.workloads, run.slots)),
-        row("simulated, s", &|run| run.simulated_seconds.to_string()),
+        row("simulated, s", &|run| run.seconds.to_string()),
         row("most at once", &|run| run.most_at_once.to_string()),
         row("cap violations", &|run| run.cap_violations.to_string()),
         row("succeeded", &|run| run.outcomes.succeeded.to_string()),

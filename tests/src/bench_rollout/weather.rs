@@ -16,7 +16,7 @@ const KILLED_AFTER: Duration = Duration::from_secs(15);
 const LEADS: Duration = Duration::from_mins(30);
 const NOBODY_LEADS: Duration = Duration::from_secs(17);
 /// A person looks what opened the global breaker, and resets it.
-const PERSON: Duration = Duration::from_mins(10);
+pub(super) const PERSON: Duration = Duration::from_mins(10);
 
 /// How it is out there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ impl Weather {
             return Lot::Well;
         }
         let drawn = draw(number, 1);
-        if drawn % HARMED == 0 {
+        if drawn.is_multiple_of(HARMED) {
             Lot::Fares(Health::Harmed, "Restarted")
         } else if drawn % UNKNOWN == 1 {
             Lot::Fares(Health::Unknown, "SignalMissing")
@@ -59,11 +59,6 @@ impl Weather {
     /// How long a coordinator leads, and how long nobody does after it; `None`: one leads all the time.
     pub(super) fn terms(self) -> Option<(Duration, Duration)> {
         (self == Self::Rough).then_some((LEADS, NOBODY_LEADS))
-    }
-
-    /// After how long somebody resets the global breaker.
-    pub(super) fn reset_after(self) -> Duration {
-        PERSON
     }
 }
 
