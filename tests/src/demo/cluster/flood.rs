@@ -38,7 +38,7 @@ impl Flood {
     }
 
     /// How long it lasts.
-    pub(super) fn takes(self) -> Duration {
+    pub(super) fn takes() -> Duration {
         Duration::from_secs(ROUNDS * (BULK_TAKES + TRICKLE.0) + PAUSE)
     }
 

@@ -55,7 +55,7 @@ pub fn run(silent: bool) -> Result<Figures> {
     };
     let node = Node::start(PREFIX, &options)?;
     let kubectl = node.kubectl()?;
-    let mut demo = Demo { narrator, kubectl, node, _scans: None };
+    let mut demo = Demo { narrator, kubectl, node, scans: None };
     let figures = demo.tell();
     if figures.is_err() {
         eprintln!("{}", deployed::state(&demo.kubectl));
@@ -68,7 +68,7 @@ struct Demo {
     kubectl: Kubectl,
     node: Node,
     // Goes after the node, whose agent may hold it.
-    _scans: Option<Scans>,
+    scans: Option<Scans>,
 }
 
 impl Demo {
@@ -82,9 +82,9 @@ impl Demo {
             "{free} inodes are free; the kubelet evicts below {EVICTED_BELOW}; a flood makes {} files",
             flood.files()
         ));
-        let without = self.without(&flood)?;
+        let without = self.without(flood)?;
         self.make_room(free)?;
-        let with = self.with(&flood)?;
+        let with = self.with(flood)?;
         let neighbour = self.pod("quiet")?;
         let figures = Figures {
             kernel: nix::sys::utsname::uname()?.release().to_string_lossy().into_owned(),
@@ -99,7 +99,7 @@ impl Demo {
         Ok(figures)
     }
 
-    fn without(&mut self, flood: &Flood) -> Result<Without> {
+    fn without(&mut self, flood: Flood) -> Result<Without> {
         self.narrator.say("without podsweep: pod flooded begins to write");
         self.start_pod("flooded", &flood.container())?;
         let began = Instant::now();
@@ -129,20 +129,20 @@ impl Demo {
         self.node.add_own_images()
     }
 
-    fn with(&mut self, flood: &Flood) -> Result<With> {
+    fn with(&mut self, flood: Flood) -> Result<With> {
         self.install()?;
         self.narrator.say("with podsweep: the same pod begins to write");
         let first = self.start_pod("flooded", &flood.container())?;
         let began = Instant::now();
         let mut lowest = u64::MAX;
-        wait::until_true("the flood is over", flood.takes() * 2, || {
+        wait::until_true("the flood is over", Flood::takes() * 2, || {
             lowest = lowest.min(self.look()?);
             sleep(BETWEEN_LOOKS);
             let pod = self.pod("flooded")?;
             if pod["status"]["phase"] != "Running" || restarts(&pod) > 0 {
                 bail!("pod flooded is {}", pod["status"]);
             }
-            Ok(began.elapsed() >= flood.takes())
+            Ok(began.elapsed() >= Flood::takes())
         })?;
         let sweeps = self.sweeps()?;
         let until = Instant::now() + STAYS_FOR;
@@ -167,7 +167,7 @@ impl Demo {
     fn install(&mut self) -> Result<()> {
         self.narrator.say("installs podsweep: kubectl apply -f deploy/podsweep-older.yaml");
         // A second sweep of the same container may begin soon: the story is to last minutes.
-        self._scans = Some(deployed::install(&mut self.node, &json!({"coolDown": "10s"}))?);
+        self.scans = Some(deployed::install(&mut self.node, &json!({"coolDown": "10s"}))?);
         self.kubectl.apply(POLICY)?;
         self.narrator.say("the agent (a DaemonSet's pod) and three coordinators are ready; policy shop-junk");
         Ok(())
