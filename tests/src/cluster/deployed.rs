@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::image_archive::Image;
 use super::kubectl::Kubectl;
 use super::node::Node;
-use crate::{cgroup, image, wait};
+use crate::{cgroup, image, rights, wait};
 
 /// The namespace of all that is podsweep's.
 pub const NAMESPACE: &str = "podsweep-system";
@@ -127,9 +128,8 @@ fn adapt(object: &mut Value, scans: &str, settings: &Value) -> Result<()> {
 
 /// Whether this process could give it to another: its bounding set has it.
 fn root_has(capability: u32) -> Result<bool> {
-    let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).context("no CapBnd")?;
-    Ok(u64::from_str_radix(set.trim(), 16)? & (1 << capability) != 0)
+    let own = i32::try_from(process::id()).context("a process id that is none")?;
+    Ok(rights::of_all_threads(own)?.iter().all(|thread| thread.bounding & (1 << capability) != 0))
 }
 
 fn wait_until_ready(node: &mut Node, kubectl: &Kubectl) -> Result<()> {
