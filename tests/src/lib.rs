@@ -41,6 +41,7 @@ pub mod listing;
 pub mod peak;
 pub mod pod;
 pub mod policies;
+mod progress;
 pub mod rights;
 pub mod simulation;
 pub mod terminal;

@@ -13,7 +13,6 @@ mod detection;
 mod figures;
 mod load;
 mod peer;
-mod progress;
 mod readings;
 mod schedule;
 mod table;
@@ -27,12 +26,11 @@ use self::containers::Containers;
 use self::detection::{Burst, Detection};
 use self::figures::{Load, Rate};
 use self::load::Carried;
-use self::progress::Progress;
 use self::readings::Readings;
 use self::schedule::{CONTAINERS, FOR, LIMIT, Schedule};
 use crate::agent::Agent;
 use crate::isolation::private_mounts;
-use crate::wait;
+use crate::{progress, wait};
 
 pub use self::figures::Figures;
 pub use self::load::serve as be_container;
@@ -49,8 +47,7 @@ const LEAD: u64 = 1_000_000;
 /// Runs it. `machine`: what the figures are of, in words. `seconds`: how long to measure.
 pub fn run(machine: String, seconds: u32) -> Result<Figures> {
     private_mounts()?;
-    let mut progress = Progress::new();
-    progress.say("250 containers and an agent start");
+    progress::say("250 containers and an agent start");
     let mut containers = Containers::start(PREFIX)?;
     let agent = Agent::start(PREFIX, &[("bench", &policy(&containers.glob()))])?;
     knows_all(&agent, &containers)?;
@@ -59,13 +56,13 @@ pub fn run(machine: String, seconds: u32) -> Result<Figures> {
     let schedule = Schedule::new(clock::now() + LEAD, seconds);
     containers.order(&schedule)?;
     let pid = agent.pid().context("the agent has ended")?;
-    let readings = Readings::take(pid, schedule.phases, &containers.watched(), &mut progress)?;
+    let readings = Readings::take(pid, schedule.phases, &containers.watched())?;
 
-    progress.say("the containers tell what they did");
+    progress::say("the containers tell what they did");
     let carried = containers.carried()?;
     let load = load(&carried, &schedule, counted(&agent, &containers, total(&carried))?);
     let detection = Detection::of(&as_carried(&containers, &carried), &agent.log());
-    progress.over();
+    progress::say("");
     let figures = Figures {
         machine,
         tier,

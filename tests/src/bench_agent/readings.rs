@@ -7,11 +7,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::clock;
 use super::figures::{CpuByPhase, PeerFigures};
 use super::peer::{Peer, Reading, Stand};
-use super::progress::Progress;
 use super::schedule::{Phases, Span};
 use super::usage::{Cpu, CpuPercent, Memory, hundredths};
+use crate::progress::say;
+
+const SECOND: u64 = 1_000_000;
 
 /// What was read when a phase began and when it ended.
 type Both<T> = [T; 2];
@@ -30,19 +33,14 @@ pub(super) struct Readings {
 
 impl Readings {
     /// Reads until the last phase is over. `watched`: the directories that the peers watch.
-    pub(super) fn take(
-        agent: i32,
-        phases: Phases,
-        watched: &[PathBuf],
-        progress: &mut Progress,
-    ) -> Result<Self> {
-        let steady = over(progress, "steady", phases.steady, || Cpu::of(agent))?;
-        let bursts = over(progress, "bursts", phases.bursts, || Cpu::of(agent))?;
+    pub(super) fn take(agent: i32, phases: Phases, watched: &[PathBuf]) -> Result<Self> {
+        let steady = over("steady", phases.steady, || Cpu::of(agent))?;
+        let bursts = over("bursts", phases.bursts, || Cpu::of(agent))?;
         let memory = Memory::of(agent)?;
         let readings = [Reading::AsTheyCome, Reading::FourTimesASecond];
         let started = readings.into_iter().map(|reading| Peer::start(reading, watched));
         let mut running = started.collect::<Result<Vec<_>>>()?;
-        let [before, after] = over(progress, "peers", phases.peer, || {
+        let [before, after] = over("peers", phases.peer, || {
             Ok((Cpu::of(agent)?, running.iter_mut().map(Peer::stand).collect::<Result<Vec<_>>>()?))
         })?;
         let peers = readings.into_iter().zip(before.1.into_iter().zip(after.1));
@@ -82,16 +80,23 @@ impl Readings {
     }
 }
 
-fn over<T>(
-    progress: &mut Progress,
-    name: &str,
-    phase: Span,
-    mut read: impl FnMut() -> Result<T>,
-) -> Result<Both<T>> {
-    progress.until("settle", phase.from);
+fn over<T>(name: &str, phase: Span, mut read: impl FnMut() -> Result<T>) -> Result<Both<T>> {
+    until("settle", phase.from);
     let before = read()?;
-    progress.until(name, phase.to);
+    until(name, phase.to);
     Ok([before, read()?])
+}
+
+/// Sleeps until then, and counts down.
+fn until(what: &str, moment: u64) {
+    loop {
+        let left = moment.saturating_sub(clock::now());
+        if left == 0 {
+            return;
+        }
+        say(&format!("{what}: {} s", left.div_ceil(SECOND)));
+        clock::sleep_until(moment - left + left.min(SECOND));
+    }
 }
 
 fn percent([before, after]: Both<Cpu>, phase: Span) -> CpuPercent {

@@ -12,7 +12,6 @@ mod kernel_memory;
 mod watcher;
 mod work;
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -27,6 +26,7 @@ use watcher::{Watcher, Watching};
 use work::{CREATES, Work};
 
 use crate::kernel_filesystems::{Filesystem, Size, leave_host};
+use crate::progress::say;
 
 /// Rounds of each, where nobody says otherwise: odd, so that the median is one of them.
 pub const ROUNDS: usize = 15;
@@ -172,12 +172,4 @@ fn timed_by_the_kernel(
         .zip(&before)
         .filter_map(|(after, before)| Program::between(tier, before, after))
         .collect())
-}
-
-fn say(progress: &str) {
-    let mut terminal = io::stderr();
-    if terminal.is_terminal() {
-        // To the line's beginning, and clear to its end. Nobody needs to know where it could not be shown.
-        let _ = write!(terminal, "\r\x1b[2K{progress}");
-    }
 }

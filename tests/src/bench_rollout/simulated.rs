@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::figures::{Outcomes, Queue, Turns, Writes};
 use super::weather::{Lot, PERSON, Weather, draw};
+use crate::progress::say;
 use crate::simulation::{Course, World};
 
 /// Workloads that the sweeps are of.
@@ -20,6 +21,8 @@ const SLOTS: usize = 250;
 const COURSE: Course =
     Course { scan: Duration::from_secs(2), sweep: Duration::from_secs(20), observe: Duration::from_mins(1) };
 const SECOND: Duration = Duration::from_secs(1);
+/// Of the simulated time, in seconds: how often somebody who watches is told.
+const MINUTE: u64 = 60;
 /// A run that is not over by then never will be.
 const LONGEST: Duration = Duration::from_hours(48);
 /// Canary and growth as the policy's defaults are; related by node, and by workload as far as the waves go.
@@ -71,7 +74,11 @@ impl Scenario {
                 bail!("sweeps still wait after {LONGEST:?}: {:?}", run.world.figures);
             }
             run.second();
+            if run.world.now().as_secs().is_multiple_of(MINUTE) {
+                say(&run.progress());
+            }
         }
+        say("");
         Ok(run.shown(began.elapsed()))
     }
 }
@@ -98,6 +105,14 @@ impl Run {
     fn is_over(&self) -> bool {
         let figures = &self.world.figures;
         self.asked == self.scenario.sweeps && figures.running == 0 && figures.waiting.is_empty()
+    }
+
+    fn progress(&self) -> String {
+        let Scenario { weather, nodes, sweeps, .. } = self.scenario;
+        let what = format!("{weather:?} weather, {nodes} nodes, {sweeps} sweeps");
+        let (minutes, figures) = (self.world.now().as_secs() / MINUTE, &self.world.figures);
+        let waiting: u64 = figures.waiting.values().sum();
+        format!("{what}: after {minutes} min {waiting} wait and {} run", figures.running)
     }
 
     fn second(&mut self) {
