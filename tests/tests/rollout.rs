@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use podsweep::policy::{Mode, Spec};
+use podsweep::policy::{Mode, Reason, Spec};
 use podsweep::report::Health;
 use podsweep_tests::simulation::{Course, World};
 
@@ -39,7 +39,7 @@ fn no_more_run_than_there_are_slots_and_the_most_urgent_first() {
     let urgent: Vec<_> = (0..2).map(|n| world.ask(&format!("urgent-{n}"), "n2", "p", 900)).collect();
     world.seconds(1);
     assert_eq!(world.running(), urgent);
-    assert_eq!(world.figures.waiting.get("NoSlot"), Some(&4));
+    assert_eq!(world.figures.waiting.get(&Reason::NoSlot), Some(&4));
     world.seconds(ONE);
     assert_eq!(world.running(), calm[..2], "then the oldest");
     world.seconds(3 * ONE);
@@ -62,10 +62,10 @@ fn who_waits_long_is_told_why_in_few_writes() {
 #[test]
 fn serial_dimensions_hold_across_the_cluster() {
     for (serial_by, related, reason) in [
-        ("Workload", ("a", "n2"), "SerialWorkload"),
-        ("Node", ("b", "n1"), "SerialNode"),
-        ("Namespace", ("b", "n2"), "SerialNamespace"),
-        ("Zone", ("b", "n2"), "SerialZone"),
+        ("Workload", ("a", "n2"), Reason::SerialWorkload),
+        ("Node", ("b", "n1"), Reason::SerialNode),
+        ("Namespace", ("b", "n2"), Reason::SerialNamespace),
+        ("Zone", ("b", "n2"), Reason::SerialZone),
     ] {
         let policy = format!(r#"{{"canary":9,"serialBy":["{serial_by}"],"maxParallel":9}}"#);
         let mut world = world(9, &spec(&policy));
@@ -73,7 +73,7 @@ fn serial_dimensions_hold_across_the_cluster() {
         world.ask(related.0, related.1, "p", 100);
         world.seconds(30);
         assert_eq!(world.running(), [first], "{serial_by}");
-        assert_eq!(world.figures.waiting.get(reason), Some(&1), "{serial_by}: {:?}", world.figures);
+        assert_eq!(world.figures.waiting.get(&reason), Some(&1), "{serial_by}: {:?}", world.figures);
     }
 }
 
@@ -122,7 +122,7 @@ fn harm_stops_the_workload_on_every_node_and_a_probe_closes_the_breaker() {
     assert_eq!(breaker.spec.workload.as_deref(), Some("shop/Deployment/a"));
     let status = breaker.status.unwrap();
     assert!(status.cause.unwrap().contains("Restarted"));
-    assert_eq!(world.figures.waiting.get("BreakerOpen"), Some(&37));
+    assert_eq!(world.figures.waiting.get(&Reason::BreakerOpen), Some(&37));
 
     world.seconds(1800);
     assert_eq!(world.running().len(), 1, "half-open: one probe");
@@ -172,7 +172,7 @@ fn harm_in_three_workloads_stops_everything_until_a_person_says_so() {
     let next = world.ask("d", "n1", "p", 100);
     world.seconds(4 * 3600);
     assert_eq!(world.phase(&next), "Pending");
-    assert_eq!(world.figures.waiting.get("GlobalBreakerOpen"), Some(&1));
+    assert_eq!(world.figures.waiting.get(&Reason::GlobalBreakerOpen), Some(&1));
     world.new_leader();
     world.seconds(60);
     assert_eq!(world.phase(&next), "Pending", "a new leader knows it, too");
@@ -221,7 +221,7 @@ fn unknown_pauses_the_workload_and_then_a_canary_tries() {
     world.will_be(&unknown, Health::Unknown, "SignalMissing");
     world.seconds(ONE);
     assert_eq!(world.running(), []);
-    assert_eq!(world.figures.waiting.get("WorkloadPaused"), Some(&6));
+    assert_eq!(world.figures.waiting.get(&Reason::WorkloadPaused), Some(&6));
     assert!(world.objects.breakers().is_empty(), "nobody came to harm");
     world.seconds(1800);
     assert_eq!(world.running().len(), 1);
@@ -245,7 +245,7 @@ fn a_dead_agents_slot_is_free_when_its_lease_is_over_and_its_sweep_is_unknown() 
     );
     world.ask("a", "n3", "p", 100);
     world.seconds(ONE + 30);
-    assert_eq!(world.figures.waiting.get("WorkloadPaused"), Some(&1));
+    assert_eq!(world.figures.waiting.get(&Reason::WorkloadPaused), Some(&1));
 }
 
 #[test]

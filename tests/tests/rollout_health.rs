@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use podsweep::breaker::PodSigns;
 use podsweep::kubernetes::resources::WORKLOAD_HEALTHY;
-use podsweep::policy::Spec;
+use podsweep::policy::{Reason, Spec};
 use podsweep::report::Health;
 use podsweep::rollout::{Answer, Neighbour, SweepKey};
 use podsweep_tests::simulation::{Course, World};
@@ -181,7 +181,7 @@ fn nothing_begins_while_the_other_pods_cannot_be_watched() {
     let key = world.ask("a", "n1", "p", 100);
     world.seconds(30);
     assert_eq!(world.phase(&key), "Pending");
-    assert_eq!(world.figures.waiting.get("NeighboursUnknown"), Some(&1));
+    assert_eq!(world.figures.waiting.get(&Reason::NeighboursUnknown), Some(&1));
     let status = world.status(&key);
     assert_eq!(status.reason.as_deref(), Some("NeighboursUnknown"));
     assert!(status.message.unwrap().contains("pods is forbidden"));
@@ -207,7 +207,7 @@ fn other_pods_that_could_not_be_watched_all_the_time_are_unknown_and_pause_the_w
     let next = world.ask("a", "n2", "p", 100);
     world.seconds(30);
     assert_eq!(world.phase(&next), "Pending");
-    assert_eq!(world.figures.waiting.get("WorkloadPaused"), Some(&1));
+    assert_eq!(world.figures.waiting.get(&Reason::WorkloadPaused), Some(&1));
     assert!(world.objects.breakers().is_empty(), "nobody came to harm");
 }
 
@@ -255,7 +255,7 @@ fn guarded() -> Spec {
 fn nothing_begins_while_a_guard_fails_or_is_not_known_and_its_reason_is_told() {
     let (fails, unknown) = (Answer::Fails("0 of 1".into()), Answer::Unknown("nobody answers".into()));
     for (answer, reason, why) in
-        [(fails, "GuardFails", "0 of 1"), (unknown, "GuardUnknown", "nobody answers")]
+        [(fails, Reason::GuardFails, "0 of 1"), (unknown, Reason::GuardUnknown, "nobody answers")]
     {
         let mut world = world(1, &guarded());
         world.policy("free", &waves());
@@ -266,9 +266,9 @@ fn nothing_begins_while_a_guard_fails_or_is_not_known_and_its_reason_is_told() {
         assert_eq!(world.running(), [other], "a policy without guards goes on");
         world.seconds(ONE);
         assert_eq!(world.phase(&key), "Pending");
-        assert_eq!(world.figures.waiting.get(reason), Some(&1), "{:?}", world.figures);
+        assert_eq!(world.figures.waiting.get(&reason), Some(&1), "{:?}", world.figures);
         let status = world.status(&key);
-        assert_eq!(status.reason.as_deref(), Some(reason));
+        assert_eq!(status.reason, Some(reason.as_str()));
         let message = status.message.unwrap();
         assert!(message.contains("guard latency of policy p") && message.contains(why), "{message}");
         assert!(world.objects.writes["note"] <= 2, "{:?}", world.objects.writes);

@@ -135,7 +135,7 @@ impl CoordinatorMetrics {
         self.running.set(number(figures.running));
         self.waiting.reset();
         for (reason, count) in &figures.waiting {
-            self.waiting.with_label_values(&[reason]).set(number(*count));
+            self.waiting.with_label_values(&[reason.as_str()]).set(number(*count));
         }
         self.slots.with_label_values(&["taken"]).set(number(figures.slots_taken));
         self.slots

@@ -67,12 +67,11 @@ impl Writer {
                 });
                 self.status(&sweep, &status).await
             }
-            Step::Note { sweep, reason, message } => {
-                self.status(
-                    &sweep,
-                    &json!({ "phase": SweepPhase::Pending, "reason": reason, "message": message }),
-                )
-                .await
+            Step::Note { sweep, reason, message, notes } => {
+                let status = json!({
+                    "phase": SweepPhase::Pending, "reason": reason, "message": message, "notes": notes,
+                });
+                self.status(&sweep, &status).await
             }
             Step::Stop { sweep, reason } => self.status(&sweep, &json!({ "stop": reason })).await,
             Step::End { sweep, phase, reason, message } => {

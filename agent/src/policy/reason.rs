@@ -4,7 +4,7 @@
 //! it.
 
 /// Why a sweep does not begin. A label of metrics, a word in history: keep the set small and stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "`means` says what each is")]
 pub enum Reason {
     NothingToSweep,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::step::Step;
-use super::waves::Wait;
+use super::wait::Wait;
 use crate::kubernetes::labels;
 use crate::kubernetes::resources::{Breaker, BreakerLevel, BreakerSpec, BreakerState, BreakerStatus};
 use crate::policy::Reason;
@@ -116,28 +116,25 @@ impl Circuits {
         }
     }
 
-    /// Whether a sweep of this workload may begin. `busy`: one of it runs.
-    pub(super) fn judge(&self, workload: &str, busy: bool, now: Duration) -> Result<(), Wait> {
+    /// Whether a sweep of this workload may begin. `busy`: whether one of it runs; asked only where that matters.
+    pub(super) fn judge(
+        &self,
+        workload: &str,
+        busy: impl FnOnce() -> bool,
+        now: Duration,
+    ) -> Result<(), Wait<'_>> {
         if let Some(global) = &self.global {
-            let message = format!(
-                "the global breaker is open ({}); a person closes it: kubectl delete breaker {GLOBAL}",
-                global.cause
-            );
-            return Err((Reason::GlobalBreakerOpen, message));
+            return Err(Wait::GlobalBreaker { cause: &global.cause });
         }
         let Some(circuit) = self.workloads.get(workload) else { return Ok(()) };
         if circuit.state == BreakerState::HalfOpen {
-            if !busy {
+            if !busy() {
                 return Ok(());
             }
-            let message =
-                format!("its workload's breaker is half-open ({}) and its one probe is out", circuit.cause);
-            return Err((Reason::BreakerHalfOpen, message));
+            return Err(Wait::Probe { cause: &circuit.cause });
         }
         let rest = circuit.known_since.saturating_add(circuit.cool_down).saturating_sub(now);
-        let message =
-            format!("its workload's breaker is open for another {} s ({})", rest.as_secs(), circuit.cause);
-        Err((Reason::BreakerOpen, message))
+        Err(Wait::Breaker { cause: &circuit.cause, rest })
     }
 
     /// Whether the breaker of this workload is open.

@@ -1,11 +1,11 @@
 //! Who runs now, and beside whom one more may run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::entry::Entry;
 use super::rules::Rules;
-use super::waves::Wait;
-use crate::policy::{Reason, SerialBy};
+use super::wait::Wait;
+use crate::policy::SerialBy;
 
 const DIMENSIONS: [SerialBy; 4] = [SerialBy::Workload, SerialBy::Node, SerialBy::Namespace, SerialBy::Zone];
 
@@ -13,9 +13,9 @@ const DIMENSIONS: [SerialBy; 4] = [SerialBy::Workload, SerialBy::Node, SerialBy:
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     policies: BTreeMap<String, u32>,
-    workloads: BTreeSet<String>,
+    workloads: HashSet<String>,
     // A dimension holds between two sweeps whose policies both name it: who leaves it out agrees to run beside others.
-    alone: [BTreeSet<String>; DIMENSIONS.len()],
+    alone: [HashSet<String>; DIMENSIONS.len()],
 }
 
 impl Crowd {
@@ -36,20 +36,16 @@ impl Crowd {
     }
 
     /// Whether one more may run beside these.
-    pub(super) fn judge(&self, entry: &Entry, rules: &Rules) -> Result<(), Wait> {
+    pub(super) fn judge(&self, entry: &Entry, rules: &Rules) -> Result<(), Wait<'static>> {
         let running = self.policies.get(&entry.policy).copied().unwrap_or_default();
         if running >= rules.max_parallel {
-            let message = format!(
-                "{running} sweeps of policy {} run and its maxParallel is {}",
-                entry.policy, rules.max_parallel
-            );
-            return Err((Reason::MaxParallel, message));
+            return Err(Wait::MaxParallel { running, most: rules.max_parallel });
         }
         let related = rules.serial_by.iter().find(|dimension| {
             let (alone, value) = place(**dimension, entry);
             self.alone[alone].contains(value)
         });
-        related.map_or(Ok(()), |dimension| Err(serial(*dimension)))
+        related.map_or(Ok(()), |dimension| Err(Wait::Serial(*dimension)))
     }
 }
 
@@ -62,14 +58,4 @@ fn place(dimension: SerialBy, entry: &Entry) -> (usize, &str) {
         // All that say no zone are taken for one: two of them may be in the same.
         SerialBy::Zone => (3, entry.zone.as_deref().unwrap_or_default()),
     }
-}
-
-fn serial(dimension: SerialBy) -> Wait {
-    let (reason, word) = match dimension {
-        SerialBy::Workload => (Reason::SerialWorkload, "workload"),
-        SerialBy::Node => (Reason::SerialNode, "node"),
-        SerialBy::Namespace => (Reason::SerialNamespace, "namespace"),
-        SerialBy::Zone => (Reason::SerialZone, "zone"),
-    };
-    (reason, format!("a sweep of the same {word} runs (serialBy)"))
 }

@@ -15,7 +15,8 @@ use super::neighbours::{Neighbours, Unread};
 use super::observation::Observation;
 use super::rules::Rules;
 use super::step::Step;
-use super::waves::{Wait, Waves};
+use super::wait::Wait;
+use super::waves::Waves;
 use crate::kubernetes::resources::SweepPhase;
 use crate::policy::{Mode, Reason};
 
@@ -38,7 +39,7 @@ pub struct Circumstances {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Sweeps that wait, by what they wait for.
-    pub waiting: BTreeMap<String, u64>,
+    pub waiting: BTreeMap<Reason, u64>,
     /// Sweeps that have a slot.
     pub running: u64,
     /// Slots that are taken.
@@ -76,13 +77,13 @@ enum Witness {
     /// In a moment.
     Awaited(Reason),
     /// No.
-    Missing(Wait),
+    Missing(Wait<'static>),
 }
 
 /// One turn's view.
-struct Turn {
+struct Turn<'a> {
     now: Duration,
-    hours: Result<(), String>,
+    hours: Result<(), &'a str>,
     /// Which slot each Sweep holds.
     slots: BTreeMap<SweepKey, String>,
     crowd: Crowd,
@@ -91,8 +92,8 @@ struct Turn {
     wants: Wants,
 }
 
-impl Turn {
-    fn of(index: &mut Index, Circumstances { now, hours, .. }: &Circumstances) -> Self {
+impl<'a> Turn<'a> {
+    fn of(index: &mut Index, Circumstances { now, hours, .. }: &'a Circumstances) -> Self {
         let held = index.slots.holders(*now).into_iter();
         let slots: BTreeMap<_, _> = held
             .filter(|(key, (_, uid))| index.sweeps.get(key).is_some_and(|entry| entry.uid == *uid))
@@ -100,7 +101,7 @@ impl Turn {
             .collect();
         let mut turn = Self {
             now: *now,
-            hours: hours.clone(),
+            hours: hours.as_ref().copied().map_err(String::as_str),
             slots,
             crowd: Crowd::default(),
             waves: Waves::default(),
@@ -109,6 +110,7 @@ impl Turn {
         };
         for entry in index.sweeps.values_mut() {
             entry.has_slot = false;
+            turn.waves.place(entry);
         }
         for key in turn.slots.keys() {
             if let Some(entry) = index.sweeps.get_mut(key) {
@@ -205,14 +207,14 @@ impl Turn {
         let mut next = free.next();
         for (key, entry) in queue(&mut index.sweeps) {
             let Some(rules) = index.rules.get(&entry.policy) else { continue };
-            let busy = self.crowd.has_workload(&entry.workload);
+            let busy = || self.crowd.has_workload(&entry.workload);
             let said =
                 index.circuits.judge(&entry.workload, busy, self.now).and_then(|()| self.judge(entry, rules));
-            let said = said.and_then(|()| next.clone().ok_or_else(no_slot));
+            let said = said.and_then(|()| next.clone().ok_or(Wait::NoSlot));
             let (slot, version) = match said {
                 Ok(slot) => slot,
                 Err(wait) => {
-                    steps.extend(self.waits(key, entry, wait));
+                    steps.extend(self.waits(key, entry, &wait));
                     continue;
                 }
             };
@@ -229,20 +231,22 @@ impl Turn {
                     // The slot is kept for it.
                     next = free.next();
                 }
-                Witness::Missing(wait) => steps.extend(self.waits(key, entry, wait)),
+                Witness::Missing(wait) => steps.extend(self.waits(key, entry, &wait)),
             }
         }
     }
 
-    fn waits(&mut self, key: &SweepKey, entry: &mut Entry, (reason, message): Wait) -> Option<Step> {
+    fn waits(&mut self, key: &SweepKey, entry: &mut Entry, wait: &Wait<'_>) -> Option<Step> {
+        let reason = wait.reason();
         self.count_waiting(entry, reason);
-        let tell = entry.notes.worth_telling(&reason.as_str(), self.now);
-        tell.then(|| Step::Note { sweep: key.clone(), reason: reason.as_str(), message })
+        let notes = entry.notes.worth_telling(reason, self.now)?;
+        let (reason, message) = (reason.as_str(), wait.to_string());
+        Some(Step::Note { sweep: key.clone(), reason, message, notes })
     }
 
     fn count_waiting(&mut self, entry: &Entry, reason: Reason) {
         self.figures.oldest = self.figures.oldest.max(entry.notes.waited(self.now));
-        *self.figures.waiting.entry(reason.as_str()).or_default() += 1;
+        *self.figures.waiting.entry(reason).or_default() += 1;
     }
 
     /// Asked last, of whoever else would run: a namespace is watched and guards are asked only for these, and for what
@@ -251,16 +255,11 @@ impl Turn {
         self.want(entry, Some(rules));
         let pods = neighbours.read(entry.namespace());
         if let Err(Unread::Because(why)) = &pods {
-            let message = format!("the other pods of its workload cannot be watched: {why}");
-            return Witness::Missing((Reason::NeighboursUnknown, message));
+            return Witness::Missing(Wait::Neighbours(why.clone()));
         }
         match guards.standing(&entry.policy, rules, self.now) {
-            Standing::Fails(guard, why) => {
-                Witness::Missing((Reason::GuardFails, format!("{guard} does not hold: {why}")))
-            }
-            Standing::Unknown(guard, why) => {
-                Witness::Missing((Reason::GuardUnknown, format!("whether {guard} holds is not known: {why}")))
-            }
+            Standing::Fails(guard, why) => Witness::Missing(Wait::GuardFails(guard, why)),
+            Standing::Unknown(guard, why) => Witness::Missing(Wait::GuardUnknown(guard, why)),
             _ if pods.is_err() => Witness::Awaited(Reason::NeighboursUnknown),
             Standing::NotYet => Witness::Awaited(Reason::GuardUnknown),
             Standing::Hold => Witness::Ready,
@@ -274,8 +273,8 @@ impl Turn {
         }
     }
 
-    fn judge(&mut self, entry: &Entry, rules: &Rules) -> Result<(), Wait> {
-        self.hours.clone().map_err(|message| (Reason::OutsideHours, message))?;
+    fn judge(&self, entry: &Entry, rules: &Rules) -> Result<(), Wait<'a>> {
+        self.hours.map_err(Wait::Hours)?;
         self.crowd.judge(entry, rules)?;
         self.waves.room(entry, rules, self.now)
     }
@@ -287,10 +286,6 @@ fn queue(sweeps: &mut BTreeMap<SweepKey, Entry>) -> Vec<(&SweepKey, &mut Entry)>
     let mut queue: Vec<_> = sweeps.iter_mut().filter(|(_, entry)| waits(entry)).collect();
     queue.sort_unstable_by_key(|(key, entry)| (Reverse(entry.urgency), entry.created, *key));
     queue
-}
-
-fn no_slot() -> Wait {
-    (Reason::NoSlot, "all slots of the cluster are taken, or wait for their holder's time to be over".into())
 }
 
 /// A Sweep that waits for what will not come.

@@ -58,6 +58,8 @@ pub(super) struct Entry {
     pub(super) stop: Option<String>,
     /// Whether it holds a slot, as this turn sees it.
     pub(super) has_slot: bool,
+    /// Where this turn counts its wave.
+    pub(super) tally: usize,
     /// Since when this process has seen it run without a slot.
     pub(super) unslotted_since: Option<Duration>,
     /// When this process first saw it ended.
@@ -70,7 +72,7 @@ impl Entry {
         let spec = &sweep.spec;
         let status = sweep.status.clone().unwrap_or_default();
         let created = sweep.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-        let notes = Notes::new(now, status.reason.clone());
+        let notes = Notes::new(now, &status);
         let mut entry = Self {
             uid: sweep.metadata.uid.clone().unwrap_or_default(),
             version: sweep.metadata.resource_version.clone().unwrap_or_default(),
@@ -96,6 +98,7 @@ impl Entry {
             wave: None,
             stop: None,
             has_slot: false,
+            tally: 0,
             unslotted_since: None,
             ended_at: None,
             notes,

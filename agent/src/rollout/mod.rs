@@ -29,6 +29,7 @@ mod observe;
 mod rules;
 mod slots;
 mod step;
+mod wait;
 mod waves;
 
 pub use batch::{Next, Target};

@@ -36,6 +36,8 @@ pub enum Step {
         reason: String,
         /// A sentence.
         message: String,
+        /// How many it has been told by then.
+        notes: u32,
     },
     /// Ask a Sweep's agent to end it after its batch.
     Stop {

@@ -9,16 +9,13 @@
 //! The wave of each Sweep stands in its status: a new leader reads there what the last one knew. Sweeps that touched
 //! nothing are no members: nothing was learned from them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::entry::{Entry, Verdict};
 use super::rules::Rules;
+use super::wait::Wait;
 use crate::kubernetes::resources::Wave;
-use crate::policy::Reason;
-
-/// Why a Sweep waits.
-pub(super) type Wait = (Reason, String);
 
 /// The newest wave of one workload and policy.
 #[derive(Debug, Default)]
@@ -55,24 +52,24 @@ impl Tally {
     }
 
     /// The wave that the next one would be in.
-    fn next(&self, rules: &Rules, now: Duration) -> Result<Wave, Wait> {
+    fn next(&self, rules: &Rules, now: Duration) -> Result<Wave, Wait<'static>> {
         let generation = rules.generation;
         let first = Wave { number: 1, size: rules.canary, generation };
         if self.older > 0 {
-            return Err(observed(first, self.older));
+            return Err(Wait::Wave { wave: first, of: self.older });
         }
         let Some(wave) = self.wave else { return Ok(first) };
         let canary = Wave { number: wave.number + 1, size: rules.canary, generation };
         if let Some(at) = self.unknown_at {
             let over = at.saturating_add(rules.cool_down());
             if now < over {
-                return Err(paused(over.saturating_sub(now)));
+                return Err(Wait::Paused { rest: over.saturating_sub(now) });
             }
         }
         let over_soon = self.unknown_at.is_some() || self.harmed > 0;
         if over_soon || self.members >= wave.size {
             if self.awaited > 0 {
-                return Err(observed(wave, self.awaited));
+                return Err(Wait::Wave { wave, of: self.awaited });
             }
             let size = wave.size.saturating_mul(rules.growth);
             return Ok(if over_soon { canary } else { Wave { size, ..canary } });
@@ -90,35 +87,52 @@ impl Tally {
 pub(super) struct Waves {
     tallies: Vec<Tally>,
     /// Which of them, by policy and by workload.
-    places: BTreeMap<String, BTreeMap<String, usize>>,
+    places: HashMap<String, HashMap<String, usize>>,
 }
 
 impl Waves {
+    /// Finds the tally of a Sweep; before anything else is asked about it in this turn.
+    pub(super) fn place(&mut self, entry: &mut Entry) {
+        let known = self.places.get(&entry.policy).and_then(|of_policy| of_policy.get(&entry.workload));
+        // Of every Sweep in every turn: a name that is known is not copied.
+        entry.tally = known.copied().unwrap_or_else(|| {
+            let of_policy = self.places.entry(entry.policy.clone()).or_default();
+            of_policy.insert(entry.workload.clone(), self.tallies.len());
+            self.tallies.push(Tally::default());
+            self.tallies.len() - 1
+        });
+    }
+
     /// Counts a Sweep; `rules` are its policy's.
     pub(super) fn count(&mut self, entry: &Entry, rules: &Rules) {
         match entry.wave {
-            Some(wave) if wave.generation == rules.generation => self.tally(entry).count(entry),
-            Some(_) if entry.verdict() == Verdict::Awaited => self.tally(entry).older += 1,
+            Some(wave) if wave.generation == rules.generation => self.tallies[entry.tally].count(entry),
+            Some(_) if entry.verdict() == Verdict::Awaited => self.tallies[entry.tally].older += 1,
             _ => {}
         }
     }
 
     /// A slot is granted, or was, and the Sweep is not admitted yet.
     pub(super) fn expect(&mut self, entry: &Entry) {
-        self.tally(entry).coming += 1;
+        self.tallies[entry.tally].coming += 1;
     }
 
     /// Whether one more may come.
-    pub(super) fn room(&mut self, entry: &Entry, rules: &Rules, now: Duration) -> Result<(), Wait> {
-        let tally = self.tally(entry);
+    pub(super) fn room(&self, entry: &Entry, rules: &Rules, now: Duration) -> Result<(), Wait<'static>> {
+        let tally = &self.tallies[entry.tally];
         let wave = tally.next(rules, now)?;
         let taken = tally.members_of(wave) + tally.coming;
-        if taken < wave.size { Ok(()) } else { Err(observed(wave, taken)) }
+        if taken < wave.size { Ok(()) } else { Err(Wait::Wave { wave, of: taken }) }
     }
 
     /// The wave of one that has its slot.
-    pub(super) fn admit(&mut self, entry: &Entry, rules: &Rules, now: Duration) -> Result<Wave, Wait> {
-        let tally = self.tally(entry);
+    pub(super) fn admit(
+        &mut self,
+        entry: &Entry,
+        rules: &Rules,
+        now: Duration,
+    ) -> Result<Wave, Wait<'static>> {
+        let tally = &mut self.tallies[entry.tally];
         let wave = tally.next(rules, now)?;
         let before = tally.members_of(wave);
         let awaited = if before > 0 { tally.awaited } else { 0 };
@@ -127,32 +141,4 @@ impl Waves {
             Tally { wave: Some(wave), members: before + 1, awaited: awaited + 1, coming, ..Tally::default() };
         Ok(wave)
     }
-
-    // Asked for every Sweep in every turn: a name that is known is not copied.
-    fn tally(&mut self, entry: &Entry) -> &mut Tally {
-        let known = self.places.get(&entry.policy).and_then(|of_policy| of_policy.get(&entry.workload));
-        let place = known.copied().unwrap_or_else(|| {
-            let of_policy = self.places.entry(entry.policy.clone()).or_default();
-            of_policy.insert(entry.workload.clone(), self.tallies.len());
-            self.tallies.push(Tally::default());
-            self.tallies.len() - 1
-        });
-        &mut self.tallies[place]
-    }
-}
-
-fn observed(wave: Wave, of: u32) -> Wait {
-    let message = format!(
-        "wave {} of this workload may have {} containers, and {of} must be observed first",
-        wave.number, wave.size
-    );
-    (Reason::WaveObserved, message)
-}
-
-fn paused(rest: Duration) -> Wait {
-    let message = format!(
-        "how the last sweep of this workload ended is unknown; a canary may try in {} s",
-        rest.as_secs().max(1)
-    );
-    (Reason::WorkloadPaused, message)
 }

@@ -224,8 +224,8 @@ impl Objects {
                     (status.reason, status.admitted_at) = (None, Some(wall));
                 });
             }
-            Step::Note { sweep, reason, message } => self.write_status(&sweep, "note", |status| {
-                (status.reason, status.message) = (Some(reason), Some(message));
+            Step::Note { sweep, reason, message, notes } => self.write_status(&sweep, "note", |status| {
+                (status.reason, status.message, status.notes) = (Some(reason), Some(message), Some(notes));
             }),
             Step::Stop { sweep, reason } => {
                 self.write_status(&sweep, "stop", |status| status.stop = Some(reason));

@@ -209,6 +209,9 @@ pub struct SweepStatus {
     /// Set by the coordinator: the breakers have heard of this harm.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub harm_counted: bool,
+    /// Set by the coordinator: how often it has written why this Sweep waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<u32>,
     /// How the workload's other pods were when it was admitted, as one word: by it another leader sees whether anything
     /// has happened to them since.
     #[serde(skip_serializing_if = "Option::is_none")]
