@@ -131,6 +131,24 @@ fn harm_stops_the_workload_on_every_node_and_a_probe_closes_the_breaker() {
     assert_eq!(world.running().len(), 2, "and after that canary the next wave");
 }
 
+/// Whoever may make pods in a namespace may give them any owner there: one that is called as another namespace's is.
+#[test]
+fn a_workload_of_the_same_name_in_another_namespace_is_another_workload() {
+    let mut world = world(100, &waves());
+    let theirs: Vec<_> = (0..2).map(|n| world.ask_in("mallory", "a", &format!("m{n}"), "p", 900)).collect();
+    let ours: Vec<_> = (0..2).map(|n| world.ask("a", &format!("n{n}"), "p", 100)).collect();
+    world.seconds(1);
+    assert_eq!(world.running().len(), 2, "each has a canary of its own");
+    world.will_be(&theirs[0], Health::Harmed, "Restarted");
+    world.seconds(ONE + 2);
+    let stopped: Vec<_> =
+        world.objects.breakers().values().map(|breaker| breaker.spec.workload.clone()).collect();
+    assert_eq!(stopped, [Some("mallory/Deployment/a".to_owned())]);
+    world.seconds(ONE);
+    assert_eq!(world.phase(&theirs[1]), "Pending");
+    assert!(ours.iter().all(|key| world.phase(key) == "Succeeded"), "harm next door is none of theirs");
+}
+
 #[test]
 fn what_runs_is_stopped_when_its_workload_came_to_harm() {
     let mut world = world(100, &spec(r#"{"canary":4,"serialBy":[],"maxParallel":100}"#));

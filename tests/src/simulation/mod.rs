@@ -6,7 +6,7 @@
 mod agents;
 mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ pub use objects::{Fate, Objects};
 
 /// How long a slot's Lease lasts.
 pub const LEASE: Duration = Duration::from_mins(2);
-/// Where everything is.
+/// Where everything is of which nobody says otherwise.
 const NAMESPACE: &str = "shop";
 
 /// What decisions took.
@@ -48,6 +48,9 @@ pub struct World {
     settings: Settings,
     slots: usize,
     rules: BTreeMap<String, Rules>,
+    /// Where something is swept.
+    namespaces: BTreeSet<String>,
+    /// Of namespace `shop`; the others have none but those that are swept.
     pods: BTreeMap<String, Neighbour>,
     /// Whether the coordinator can watch pods; else why not.
     pub pods_hold: Result<(), String>,
@@ -79,6 +82,7 @@ impl World {
             settings,
             slots,
             rules: BTreeMap::new(),
+            namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
             pods: BTreeMap::new(),
             pods_hold: Ok(()),
             guards: BTreeMap::new(),
@@ -129,6 +133,18 @@ impl World {
 
     /// Asks for a sweep of a container of its own, in namespace `shop`.
     pub fn ask(&mut self, workload: &str, node: &str, policy: &str, urgency: u32) -> SweepKey {
+        self.ask_in(NAMESPACE, workload, node, policy, urgency)
+    }
+
+    /// The same in another namespace.
+    pub fn ask_in(
+        &mut self,
+        namespace: &str,
+        workload: &str,
+        node: &str,
+        policy: &str,
+        urgency: u32,
+    ) -> SweepKey {
         let number = self.objects.sweeps_made();
         let spec = SweepSpec {
             node: node.into(),
@@ -146,7 +162,8 @@ impl World {
             ttl: None,
             abort: false,
         };
-        let key = self.objects.make_sweep(&format!("app-{number:06}"), spec, self.now);
+        let key = self.objects.make_sweep(namespace, &format!("app-{number:06}"), spec, self.now);
+        self.namespaces.insert(namespace.to_owned());
         self.tell();
         key
     }
@@ -278,9 +295,12 @@ impl World {
         for (name, rules) in &self.rules {
             self.index.observe_policy(name, Some(rules.clone()));
         }
-        self.index.expect_pods(NAMESPACE);
-        self.index.list_pods(NAMESPACE, self.pods.values().cloned().map(Some));
-        self.index.hold_pods(NAMESPACE, self.pods_hold.clone());
+        for namespace in &self.namespaces {
+            let pods = self.pods.values().filter(|_| namespace == NAMESPACE);
+            self.index.expect_pods(namespace);
+            self.index.list_pods(namespace, pods.cloned().map(Some));
+            self.index.hold_pods(namespace, self.pods_hold.clone());
+        }
         self.objects.tell(&mut self.index, self.now);
     }
 

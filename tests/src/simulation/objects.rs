@@ -98,10 +98,16 @@ impl Objects {
         self.slots.insert(name.to_owned(), Slot { version: self.version, ..Slot::default() });
     }
 
-    pub(super) fn make_sweep(&mut self, name: &str, spec: SweepSpec, now: Duration) -> SweepKey {
+    pub(super) fn make_sweep(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        spec: SweepSpec,
+        now: Duration,
+    ) -> SweepKey {
         self.made += 1;
         let mut sweep = Sweep::new(name, spec);
-        sweep.metadata.namespace = Some(super::NAMESPACE.into());
+        sweep.metadata.namespace = Some(namespace.into());
         sweep.metadata.uid = Some(format!("uid-{}", self.made));
         sweep.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH + now));
         let key = key(&sweep);
