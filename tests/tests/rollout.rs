@@ -60,6 +60,23 @@ fn who_waits_long_is_told_why_in_few_writes() {
 }
 
 #[test]
+fn leaders_that_follow_one_another_write_no_more_notes_than_one() {
+    let mut world = world(1, &waves());
+    world.hours = Err("only at night".into());
+    let waits = world.ask("a", "n1", "p", 100);
+    world.seconds(15);
+    assert_eq!(world.status(&waits).reason.as_deref(), Some("OutsideHours"));
+    for hours in [Ok(()), Err("only at night".to_owned())].into_iter().cycle().take(6) {
+        world.new_leader();
+        world.hours = hours;
+        // While the hours allow it, one of another workload has the slot: the reason is another one each time.
+        world.ask("b", "n2", "p", 900);
+        world.seconds(70);
+    }
+    assert_eq!(world.objects.fates[&waits].writes, 1 + 3, "its creation, and three notes");
+}
+
+#[test]
 fn serial_dimensions_hold_across_the_cluster() {
     for (serial_by, related, reason) in [
         ("Workload", ("a", "n2"), Reason::SerialWorkload),

@@ -12,6 +12,7 @@ use super::guards::{Guards, Standing, questions};
 use super::index::{Index, Rollout, Wants};
 use super::key::SweepKey;
 use super::neighbours::{Neighbours, Unread};
+use super::notes::Corrections;
 use super::observation::Observation;
 use super::rules::Rules;
 use super::step::Step;
@@ -214,7 +215,7 @@ impl<'a> Turn<'a> {
             let (slot, version) = match said {
                 Ok(slot) => slot,
                 Err(wait) => {
-                    steps.extend(self.waits(key, entry, &wait));
+                    steps.extend(self.waits(key, entry, &wait, &mut index.corrections));
                     continue;
                 }
             };
@@ -231,15 +232,23 @@ impl<'a> Turn<'a> {
                     // The slot is kept for it.
                     next = free.next();
                 }
-                Witness::Missing(wait) => steps.extend(self.waits(key, entry, &wait)),
+                Witness::Missing(wait) => {
+                    steps.extend(self.waits(key, entry, &wait, &mut index.corrections));
+                }
             }
         }
     }
 
-    fn waits(&mut self, key: &SweepKey, entry: &mut Entry, wait: &Wait<'_>) -> Option<Step> {
+    fn waits(
+        &mut self,
+        key: &SweepKey,
+        entry: &mut Entry,
+        wait: &Wait<'_>,
+        corrections: &mut Corrections,
+    ) -> Option<Step> {
         let reason = wait.reason();
         self.count_waiting(entry, reason);
-        let notes = entry.notes.worth_telling(reason, self.now)?;
+        let notes = entry.notes.worth_telling(reason, self.now, corrections)?;
         let (reason, message) = (reason.as_str(), wait.to_string());
         Some(Step::Note { sweep: key.clone(), reason, message, notes })
     }

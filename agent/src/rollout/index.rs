@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::guards::{Answer, Guards, Question};
 use super::key::SweepKey;
 use super::neighbours::Neighbours;
+use super::notes::Corrections;
 use super::rules::Rules;
 use super::slots::{SlotSeen, Slots, is_newer};
 use crate::breaker::GlobalBreaker;
@@ -84,6 +85,7 @@ pub struct Index {
     pub(super) guards: Guards,
     /// Sweeps whose end has not been told to the breakers. Bounded by the sweeps.
     pub(super) ended: Vec<SweepKey>,
+    pub(super) corrections: Corrections,
     pub(super) wants: Wants,
     dropped: u64,
 }
@@ -101,6 +103,7 @@ impl Index {
             neighbours: Neighbours::default(),
             guards: Guards::default(),
             ended: Vec::new(),
+            corrections: Corrections::default(),
             wants: Wants::default(),
             dropped: 0,
         }

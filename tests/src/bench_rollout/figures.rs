@@ -12,6 +12,8 @@ pub(super) const WRITES_AIM: f64 = 12.0;
 pub(super) const REQUESTS_AIM: f64 = 20.0;
 /// "Independent of the number of nodes": so far apart may the writes of few and of many be.
 pub(super) const RATIO_AIM: f64 = 1.05;
+/// A coordinator decides once a second where nothing happens: no decision may take as long.
+pub(super) const TURN_AIM: f64 = 1000.0;
 
 /// One aim and how it was met.
 #[derive(Debug, Clone, Serialize)]
@@ -72,6 +74,8 @@ pub(super) struct Writes {
     pub(super) per_sweep: f64,
     /// Of the sweep that cost most, as far as writes are about one sweep.
     pub(super) most: u64,
+    /// Sweeps that cost more than the aim.
+    pub(super) above_aim: u64,
     /// By what they were for.
     pub(super) by_purpose: BTreeMap<String, u64>,
 }
@@ -82,9 +86,11 @@ impl Writes {
         all: u64,
         by_purpose: &BTreeMap<K, u64>,
     ) -> Self {
-        let (sweeps, most) = each.fold((0_u64, 0), |(sweeps, most), writes| (sweeps + 1, most.max(writes)));
+        let each: Vec<_> = each.collect();
+        let above_aim = each.iter().filter(|writes| **writes as f64 > WRITES_AIM).count() as u64;
+        let most = each.iter().copied().max().unwrap_or_default();
         let by_purpose = by_purpose.iter().map(|(what, count)| (what.as_ref().to_owned(), *count)).collect();
-        Self { per_sweep: all as f64 / sweeps.max(1) as f64, most, by_purpose }
+        Self { per_sweep: all as f64 / each.len().max(1) as f64, most, above_aim, by_purpose }
     }
 }
 
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn writes_that_are_about_no_sweep_count_in_the_mean() {
-        let writes = Writes::of([9, 11].into_iter(), 24, &BTreeMap::from([("create", 2)]));
-        assert_eq!((writes.per_sweep.to_string().as_str(), writes.most), ("12", 11));
+        let writes = Writes::of([9, 13].into_iter(), 24, &BTreeMap::from([("create", 2)]));
+        assert_eq!((writes.per_sweep.to_string().as_str(), writes.most, writes.above_aim), ("12", 13, 1));
     }
 }

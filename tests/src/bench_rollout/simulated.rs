@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::{Outcomes, Queue, Turns, Writes};
 use super::weather::{Lot, PERSON, Weather, draw};
 use crate::progress::say;
-use crate::simulation::{Course, World};
+use crate::simulation::{Course, Effort, World};
 
 /// Workloads that the sweeps are of.
 pub(super) const WORKLOADS: u64 = 200;
@@ -49,7 +49,7 @@ pub(super) struct Simulated {
     pub(super) scenario: Scenario,
     pub(super) workloads: u64,
     pub(super) slots: usize,
-    /// Until the last had ended.
+    /// Until the last had ended; then they are forgotten.
     pub(super) seconds: u64,
     pub(super) most_at_once: usize,
     pub(super) cap_violations: u64,
@@ -91,6 +91,8 @@ struct Run {
     led_since: Duration,
     resets: u64,
     stopped_since: Option<Duration>,
+    /// When the last had ended, and what decisions had taken by then.
+    ended: Option<(Duration, Effort)>,
 }
 
 impl Run {
@@ -98,11 +100,24 @@ impl Run {
         let mut world = World::new(SLOTS, COURSE);
         let spec: Spec = serde_json::from_str(POLICY).context("the benchmark's policy")?;
         world.policy("p", &spec);
-        let (led_since, stopped_since) = (Duration::ZERO, None);
-        Ok(Self { scenario, world, asked: 0, leaders: 1, led_since, resets: 0, stopped_since })
+        Ok(Self {
+            scenario,
+            world,
+            asked: 0,
+            leaders: 1,
+            led_since: Duration::ZERO,
+            resets: 0,
+            stopped_since: None,
+            ended: None,
+        })
     }
 
+    /// All are ended and forgotten.
     fn is_over(&self) -> bool {
+        self.ended.is_some() && self.world.objects.sweeps().next().is_none()
+    }
+
+    fn have_ended(&self) -> bool {
         let figures = &self.world.figures;
         self.asked == self.scenario.sweeps && figures.running == 0 && figures.waiting.is_empty()
     }
@@ -122,7 +137,9 @@ impl Run {
             self.ask(self.asked);
             self.asked += 1;
         }
+        // A leader that comes after the end would begin to count their time anew.
         if let Some((leads, nobody)) = self.scenario.weather.terms()
+            && self.ended.is_none()
             && self.world.now() >= self.led_since + leads
         {
             self.world.fail_over(nobody, SECOND);
@@ -131,6 +148,9 @@ impl Run {
         }
         self.world.run(SECOND, SECOND);
         self.be_the_person();
+        if self.ended.is_none() && self.have_ended() {
+            self.ended = Some((self.world.now(), self.world.effort));
+        }
     }
 
     fn ask(&mut self, number: u64) {
@@ -157,7 +177,8 @@ impl Run {
     }
 
     fn shown(self, took: Duration) -> Simulated {
-        let Self { scenario, world, leaders, resets, .. } = self;
+        let Self { scenario, world, leaders, resets, ended, .. } = self;
+        let (over, effort) = ended.unwrap_or((world.now(), world.effort));
         let fates = &world.objects.fates;
         let waited = fates.values().filter_map(|fate| Some(fate.admitted?.saturating_sub(fate.asked)));
         let ended =
@@ -166,7 +187,7 @@ impl Run {
             scenario,
             workloads: WORKLOADS,
             slots: SLOTS,
-            seconds: world.now().as_secs(),
+            seconds: over.as_secs(),
             most_at_once: world.most_running,
             cap_violations: world.cap_violations,
             outcomes: Outcomes {
@@ -184,7 +205,7 @@ impl Run {
                 world.objects.all_writes(),
                 &world.objects.writes,
             ),
-            turns: Turns::of(world.effort, scenario.sweeps, world.now()),
+            turns: Turns::of(effort, scenario.sweeps, over),
             wall_seconds: took.as_secs_f64(),
         }
     }

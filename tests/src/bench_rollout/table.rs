@@ -45,6 +45,7 @@ fn of_runs(runs: &[Simulated]) -> Vec<String> {
         row("         max, s", &|run| run.queue_seconds.max.to_string()),
         row("writes per sweep", &|run| format!("{:.2}", run.writes.per_sweep)),
         row("       most", &|run| run.writes.most.to_string()),
+        row("       sweeps with more than 12", &|run| run.writes.above_aim.to_string()),
         row("turns", &|run| run.turns.count.to_string()),
         row("      CPU mean, ms", &|run| format!("{:.2}", run.turns.mean_ms)),
         row("      CPU longest, ms", &|run| format!("{:.2}", run.turns.longest_ms)),
@@ -94,7 +95,13 @@ fn of_sweeping(sweeping: &Sweeping) -> Vec<String> {
     vec![
         format!("{sweeps} sweeps of {workloads} workloads under {slots} slots: {seconds:.0} s"),
         format!("  succeeded {succeeded}, failed {failed}, aborted {aborted}, other {other}"),
-        format!("  writes per sweep {:.2}, most {}: {}", writes.per_sweep, writes.most, by_purpose(writes)),
+        format!(
+            "  writes per sweep {:.2}, most {}, more than 12: {} sweeps; {}",
+            writes.per_sweep,
+            writes.most,
+            writes.above_aim,
+            by_purpose(writes)
+        ),
         format!(
             "  most at once: {} by the audit, {} by the agents' book; cap violations {}",
             sweeping.most_at_once, sweeping.most_worked, sweeping.cap_violations

@@ -131,6 +131,7 @@ impl Agents {
 
     fn end(&mut self, key: &SweepKey, stop: Option<String>, objects: &mut Objects) {
         let Some(running) = self.running.remove(key) else { return };
+        objects.event(key);
         let (health, sign) = self.fates.remove(key).unwrap_or((Health::Healthy, "Well".into()));
         objects.write_status(key, "end", |status| {
             status.phase = match (health, &stop) {

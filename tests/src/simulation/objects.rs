@@ -271,6 +271,11 @@ impl Objects {
         }
     }
 
+    /// An Event on the sweep's pod.
+    pub(super) fn event(&mut self, key: &SweepKey) {
+        self.wrote("event", Some(key));
+    }
+
     fn touch(&mut self, key: &SweepKey) {
         self.version += 1;
         if let Some(sweep) = self.sweeps.get_mut(key) {
