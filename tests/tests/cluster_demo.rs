@@ -83,6 +83,19 @@ fn a_container_that_fails_when_it_is_swept_stops_its_workload() {
     assert_eq!(begun.count(), 1, "{sweeps:#}");
     let pod = kubectl.get(&["pod", "fragile", "-n", NAMESPACE]).unwrap();
     assert!(restarted(&pod), "{}", pod["status"]);
+
+    // A person who has looked at it says so, in a replica's pod; any of the three will do.
+    let podsweep = |words: &[&str]| {
+        let within = ["exec", "-n", deployed::NAMESPACE, "deployment/podsweep-coordinator", "--", "podsweep"];
+        kubectl.run(&[&within[..], words].concat())
+    };
+    let listed: Value = serde_json::from_str(&podsweep(&["breakers", "-o", "json"]).unwrap()).unwrap();
+    let open = listed.as_array().unwrap().iter().find(|breaker| breaker["state"] == "Open").unwrap();
+    podsweep(&["breakers", "reset", open["name"].as_str().unwrap()]).unwrap();
+    wait::until_true("its breaker is gone", TOLD_WITHIN, || {
+        Ok(kubectl.get(&["breakers"])?["items"] == json!([]))
+    })
+    .unwrap();
 }
 
 struct Cluster {
