@@ -1,8 +1,7 @@
 //! Compiles the kernel side for aarch64 and type-checks the agent for it, on any machine.
 //!
-//! Comes in: a standard library of aarch64, which rustup's toolchain or Debian's archive has. Goes out: success, or the
-//! compiler's errors. Nothing is linked or run, so no cross compiler is asked for: the C of the embedded SQLite is
-//! compiled for this machine and thrown away.
+//! Comes in: a standard library of aarch64, which rustup's toolchain or Debian's archive has, and Debian's cross compiler
+//! for the C and the assembler of dependencies. Goes out: success, or the compiler's errors. Nothing is linked or run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,11 @@ use crate::{apt, ebpf_toolchain};
 
 /// Rust's name for it.
 const TARGET: &str = "aarch64-unknown-linux-gnu";
+/// What compiles C and assembler for it, and the packages.
+const CROSS: [(&str, &str); 2] = [
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("/usr/aarch64-linux-gnu/include/stdio.h", "libc6-dev-arm64-cross"),
+];
 /// Debian's compiler, whose packages hold a standard library for each processor. The kernel side is compiled with it.
 const DEBIAN: (&str, &str, &str) = ("/usr/bin/rustc", "rustc-web", "libstd-rust-web-dev");
 
@@ -22,8 +26,6 @@ const DEBIAN: (&str, &str, &str) = ("/usr/bin/rustc", "rustc-web", "libstd-rust-
 pub(crate) fn check() -> Result<()> {
     let mut check = cargo();
     check.args(["check", "--quiet", "--locked", "--package", "podsweep", "--target", TARGET]);
-    let tools = ["CC", "AR"].map(|tool| format!("{tool}_{}", TARGET.replace('-', "_")));
-    check.envs(tools.into_iter().zip(["cc", "ar"]));
     if !has_standard_library(Path::new("rustc")) {
         let Some(sysroot) = debians_sysroot()? else {
             step(&format!("{TARGET}: not run: needs `rustup target add {TARGET}`, or Debian's {}", DEBIAN.1));
@@ -33,6 +35,7 @@ pub(crate) fn check() -> Result<()> {
             .env("RUSTC", DEBIAN.0)
             .env("CARGO_ENCODED_RUSTFLAGS", format!("--sysroot={}", sysroot.display()));
     }
+    apt::install(&apt::missing(&CROSS))?;
     step(&format!("check for {TARGET}"));
     run(&mut check)
 }

@@ -53,8 +53,9 @@ Examples:
 Set-up happens by itself and costs nothing once it is done. Root and the package registries are
 needed only for what is missing: C compiler, eBPF toolchain, bpf-linker, cargo-nextest, runc,
 busybox-static, e2fsprogs, xfsprogs; for fuzzing a C++ compiler and cargo-fuzz; for lint Debian's
-clippy and its standard library of aarch64 as well; for guests QEMU and kernels; for clusters
-iproute2 and a Kubernetes, which is built from Debian's source package (once, some nine minutes).
+clippy, and its standard library and C compiler for aarch64; for guests QEMU and kernels; for
+clusters iproute2 and a Kubernetes, which is built from Debian's source package (once, some nine
+minutes).
 
 Environment:
   PODSWEEP_CACHE        where bpf-linker, kernels, root images, Kubernetes and aarch64's standard library
